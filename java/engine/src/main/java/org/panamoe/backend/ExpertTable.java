@@ -1,0 +1,83 @@
+package org.panamoe.backend;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/**
+ * The same matrix of all experts of a layer, each used where it lies: a table of E addresses, and one of their scales.
+ * Experts may lie in different shards; all belong to one owner, whose closing ends the table too.
+ */
+public final class ExpertTable {
+    /** The experts' own matrices, all [F, D]. */
+    public final List<Weight> w_E;
+
+    /** Addresses, I64 [E], in the memory of the back end. */
+    final Tensor address_E;
+
+    final @Nullable Tensor scaleAddress_E;
+
+    /** Both tables live in {@code arena}. */
+    public ExpertTable(Kernels kernels, Arena arena, List<Weight> w_E) {
+        if (w_E.isEmpty()) throw new IllegalArgumentException("a table of no experts");
+        this.w_E = List.copyOf(w_E);
+        var first = w_E.getFirst();
+        for (var w : w_E) {
+            if (w.format() != first.format() || w.data().rank() != 2 || F(w) != F(first) || D(w) != D(first))
+                throw new IllegalArgumentException("experts differ: %s and %s".formatted(first, w));
+            if (!w.data().data.scope().equals(first.data().data.scope()))
+                throw new IllegalArgumentException("experts of one table have different owners");
+        }
+        address_E = addresses(kernels, arena, w_E.stream().map(Weight::data).toList());
+        scaleAddress_E = first.format().scaled()
+                ? addresses(kernels, arena, w_E.stream().map(Weight::scale).toList())
+                : null;
+    }
+
+    public int E() {
+        return w_E.size();
+    }
+
+    public int F() {
+        return F(w_E.getFirst());
+    }
+
+    public int D() {
+        return D(w_E.getFirst());
+    }
+
+    public QuantFormat format() {
+        return w_E.getFirst().format();
+    }
+
+    /** "64 x F8_E4M3_B128[2048, 7168]", for messages. */
+    @Override
+    public String toString() {
+        return E() + " x " + w_E.getFirst();
+    }
+
+    private static int F(Weight w) {
+        return w.data().dim(0);
+    }
+
+    private static int D(Weight w) {
+        return w.data().dim(1);
+    }
+
+    private static Tensor addresses(Kernels kernels, Arena arena, List<Tensor> tensors) {
+        try (var local = Arena.ofConfined()) {
+            var host = Tensor.allocate(local, DType.I64, tensors.size());
+            for (int e = 0; e < tensors.size(); e++)
+                host.data.setAtIndex(
+                        ValueLayout.JAVA_LONG, e, tensors.get(e).data.address());
+            var table = kernels.allocate(arena, DType.I64, tensors.size());
+            kernels.copy(table, host);
+            return table;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+package org.panamoe.tensor;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+
+/**
+ * A dense, row-major view of memory that someone else owns.
+ *
+ * <p>Device memory is a segment of zero length: Java can pass it on, and every attempt to read it throws. Memory on the
+ * host may have any alignment, so it is read and written through the {@code _UNALIGNED} layouts.
+ */
+public final class Tensor {
+    public final MemorySegment data;
+    public final DType dtype;
+    private final long[] shape;
+
+    /** @throws IllegalArgumentException if a size is negative or {@code data} is shorter than the shape needs */
+    public Tensor(MemorySegment data, DType dtype, long... shape) {
+        this.data = data;
+        this.dtype = dtype;
+        this.shape = shape.clone();
+        for (long size : shape) if (size < 0) throw new IllegalArgumentException(this + " has a negative size");
+        if (!onDevice() && data.byteSize() < bytes())
+            throw new IllegalArgumentException(
+                    "%s takes %d bytes, the segment has %d".formatted(this, bytes(), data.byteSize()));
+    }
+
+    /** Memory of the host, aligned to 64 bytes, zeroed; freed when {@code arena} closes. */
+    public static Tensor allocate(Arena arena, DType dtype, long... shape) {
+        return new Tensor(arena.allocate(bytes(dtype, shape), 64), dtype, shape);
+    }
+
+    public static Tensor of(Arena arena, float... values) {
+        var tensor = allocate(arena, DType.F32, values.length);
+        MemorySegment.copy(values, 0, tensor.data, JAVA_FLOAT_UNALIGNED, 0, values.length);
+        return tensor;
+    }
+
+    public static Tensor of(Arena arena, int... values) {
+        var tensor = allocate(arena, DType.I32, values.length);
+        MemorySegment.copy(values, 0, tensor.data, JAVA_INT_UNALIGNED, 0, values.length);
+        return tensor;
+    }
+
+    /** Number of dimensions. */
+    public int rank() {
+        return shape.length;
+    }
+
+    /** @throws ArithmeticException if the size does not fit an int; no size that crosses the boundary may exceed it */
+    public int dim(int i) {
+        return Math.toIntExact(shape[i]);
+    }
+
+    /** Number of elements. */
+    public long size() {
+        return bytes() / dtype.bytes;
+    }
+
+    /** Size of all elements. */
+    public long bytes() {
+        return bytes(dtype, shape);
+    }
+
+    /** Whether only a device can read this. */
+    public boolean onDevice() {
+        return data.isNative() && data.byteSize() == 0 && bytes() != 0;
+    }
+
+    /** Rows [from, to) of the first dimension, the same memory. */
+    public Tensor rows(long from, long to) {
+        if (from < 0 || to < from || to > shape[0])
+            throw new IndexOutOfBoundsException("rows [%d, %d) of %s".formatted(from, to, this));
+        long[] part = shape.clone();
+        part[0] = to - from;
+        long row = shape[0] == 0 ? 0 : bytes() / shape[0];
+        // Device memory stays a zero-length segment: only its address moves.
+        var segment = onDevice()
+                ? MemorySegment.ofAddress(data.address() + from * row)
+                : data.asSlice(from * row, (to - from) * row);
+        return new Tensor(segment, dtype, part);
+    }
+
+    /** The same memory with another shape of the same size. */
+    public Tensor as(long... other) {
+        if (bytes(dtype, other) != bytes())
+            throw new IllegalArgumentException("%s is not %s%s".formatted(this, dtype, Arrays.toString(other)));
+        return new Tensor(data, dtype, other);
+    }
+
+    public float getFloat(long i) {
+        return data.getAtIndex(JAVA_FLOAT_UNALIGNED, i);
+    }
+
+    public void setFloat(long i, float value) {
+        data.setAtIndex(JAVA_FLOAT_UNALIGNED, i, value);
+    }
+
+    public int getInt(long i) {
+        return data.getAtIndex(JAVA_INT_UNALIGNED, i);
+    }
+
+    public void setInt(long i, int value) {
+        data.setAtIndex(JAVA_INT_UNALIGNED, i, value);
+    }
+
+    /** Copies {@code into.length} floats from element {@code from} on. */
+    public void getFloats(long from, float[] into) {
+        MemorySegment.copy(data, JAVA_FLOAT_UNALIGNED, from * Float.BYTES, into, 0, into.length);
+    }
+
+    public void setInts(long at, int[] values, int from, int count) {
+        MemorySegment.copy(values, from, data, JAVA_INT_UNALIGNED, at * Integer.BYTES, count);
+    }
+
+    public void setFloats(long at, float[] values, int from, int count) {
+        MemorySegment.copy(values, from, data, JAVA_FLOAT_UNALIGNED, at * Float.BYTES, count);
+    }
+
+    /** For messages: {@code F32[2, 4]}. */
+    @Override
+    public String toString() {
+        return dtype + Arrays.toString(shape);
+    }
+
+    private static long bytes(DType dtype, long... shape) {
+        long n = dtype.bytes;
+        for (long size : shape) n = Math.multiplyExact(n, size);
+        return n;
+    }
+}

@@ -1,0 +1,2 @@
+/** Tokenizers and chat formats of the DeepSeek family. */
+package org.panamoe.text;

@@ -1,0 +1,175 @@
+/* panamoe.h: the back-end interface of Panamoe, plain C99.
+ *
+ * Each native library (libpanamoe_cpu, later libpanamoe_cuda) exports exactly these functions.
+ *
+ * Shapes. The letters behind a pointer are its shape, dense and row-major, sizes given by the int32_t arguments of the
+ * same letters: T rows (tokens) of this call, D inner width, F outer width, V vocabulary, E experts, N routed rows,
+ * H heads, P width of a head without rope, R rope width, Z = R/2 rotated pairs, U value width, C latent rank,
+ * X = C + R, B positions in a page, S positions in the rope tables, A requests, M pages in a request's table.
+ * Every size is at least 1, except T and N, which may be 0: then nothing is read and nothing is written.
+ *
+ * Memory. Every pointer, tables of pointers and index arrays included, lies in memory of the context (pm_allocate) or,
+ * where the context's memory is the host's (pm_memory), in any readable memory of the process. Activations and index
+ * arrays are aligned to their element. Weights and scales may have ANY alignment: they are used where a checkpoint's
+ * file is mapped. Unless a function says otherwise, an output must not overlap an input.
+ *
+ * Types. type is the element type of all activations of a call (pm_type). format says how a weight is stored
+ * (pm_format); scale is NULL where a format has none. cache says how a latent row is stored (pm_cache). A back end
+ * refuses what it lacks.
+ *
+ * Errors. Functions return PM_OK or PM_FAILED; pm_error tells why the last call on a context failed. Arguments are
+ * checked where a wrong one would read or write out of bounds: sizes, types, and on the host also the contents of index
+ * arrays. After a failure the outputs are undefined and the context goes on working. Nothing is printed, nothing exits,
+ * nothing is thrown.
+ *
+ * Order. On a device a function only enqueues; pm_synchronize and a pm_copy to the host wait, and an error may surface
+ * there. One context serves one caller at a time, from any thread.
+ *
+ * Numbers. Sums are accumulated in fp32. A row's result depends on that row and the weights alone, bit for bit: not on
+ * the other rows of the call, not on the number of threads. This holds within one back end and instruction set.
+ */
+#ifndef PANAMOE_H
+#define PANAMOE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PM_API __attribute__((visibility("default")))
+#define PM_ABI 1
+
+enum pm_status { PM_OK = 0, PM_FAILED = 1 };
+
+/* Element type of activations. */
+enum pm_type { PM_F32 = 0 };
+
+/* How a weight matrix [F, D] is stored; QuantFormat.java has the same ids.
+ * PM_W_F8_E4M3_B128: e4m3 codes (1-4-3, bias 7, no infinity, NaN = 0x7f and 0xff) and fp32 scales
+ * [ceil(F/128), ceil(D/128)]; w[f][d] = e4m3(code[f][d]) * scale[f/128][d/128] in fp32. The last block of a ragged
+ * dimension is short. */
+enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2 };
+
+/* How a row [X] of the latent cache is stored. PM_CACHE_F32: X floats. */
+enum pm_cache { PM_CACHE_F32 = 0 };
+
+/* Where pm_allocate's memory lies: in the host's address space, or readable by the device alone. */
+enum pm_place { PM_HOST = 0, PM_DEVICE = 1 };
+
+/* What pm_measure measures. PM_READ_BANDWIDTH: bytes per second that all threads of the context together read from
+ * memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per second in fused multiply-adds, two each. */
+enum pm_quantity { PM_READ_BANDWIDTH = 0, PM_FMA_RATE = 1 };
+
+typedef struct pm_context pm_context;
+
+/* PM_ABI of the library, to be compared with PM_ABI of the caller before anything else is called. */
+PM_API int32_t pm_abi(void);
+
+/* Opens a context. options: key=value pairs separated by spaces, or NULL. On the CPU: threads=N (default: physical
+ * cores), isa=generic|avx2|avx512 (default: environment variable PANAMOE_ISA, else the best that this CPU has). An
+ * unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close work
+ * on it), except where not even that could be allocated: then *out is NULL. */
+PM_API int32_t pm_open(pm_context **out, const char *options);
+
+/* Closes a context and frees all its memory. NULL is allowed. */
+PM_API void pm_close(pm_context *ctx);
+
+/* Why the last failed call on ctx failed, UTF-8; valid until the next call on ctx. Never NULL. */
+PM_API const char *pm_error(const pm_context *ctx);
+
+/* What the context runs on, in key=value pairs: "backend=cpu isa=avx2 threads=2". Valid until pm_close. */
+PM_API const char *pm_describe(const pm_context *ctx);
+
+/* enum pm_place of this context's memory. */
+PM_API int32_t pm_memory(const pm_context *ctx);
+
+/* *out = bytes (>= 0) bytes of memory, aligned to 64 bytes, not initialised; never NULL on success. */
+PM_API int32_t pm_allocate(pm_context *ctx, void **out, int64_t bytes);
+
+/* Frees what pm_allocate of the same context gave; anything else is an error. */
+PM_API int32_t pm_free(pm_context *ctx, void *data);
+
+/* Bytes that are allocated and not yet freed. */
+PM_API int64_t pm_allocated(const pm_context *ctx);
+
+/* Copies bytes bytes; each side lies in the context's memory or in the host's. to and from must not overlap. */
+PM_API int32_t pm_copy(pm_context *ctx, void *to, const void *from, int64_t bytes);
+
+/* Waits until everything that was enqueued is done. */
+PM_API int32_t pm_synchronize(pm_context *ctx);
+
+/* *result (in host memory) = the measured quantity (enum pm_quantity). Takes a fraction of a second. */
+PM_API int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result);
+
+/* y = x / sqrt(mean(x * x) + eps) * w for each row. format is PM_W_F32 or PM_W_BF16. y may be x. */
+PM_API int32_t pm_rms_norm(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, const void *w_D, int32_t format,
+                           int32_t T, int32_t D, float eps);
+
+/* y[t] = w x[t]. */
+PM_API int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, const void *w_FD, const void *scale,
+                       int32_t format, int32_t T, int32_t D, int32_t F);
+
+/* Row n of y is w_E[e] (F x D) times row n of x, where offset_E1[e] <= n < offset_E1[e + 1]. An expert may have no
+ * rows; then its pointers are not read. offset_E1 holds E + 1 values: 0 first, ascending, N last. scale_E[e]: the scales
+ * of expert e; scale_E is NULL where the format has none. (DeepSeekMoE: one expert is one matrix of the checkpoint.) */
+PM_API int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t type, const void *const *w_E,
+                               const void *const *scale_E, int32_t format, const int32_t *offset_E1, int32_t N,
+                               int32_t D, int32_t F, int32_t E);
+
+/* The absorbed query of MLA. kv_b is the checkpoint's kv_b_proj [H * (P + U), C], each head's rows [k_nope | v]; for head
+ * h, with Wk its P rows of k_nope:  q[t][h][c] = sum over p of q_in[t][h][p] * Wk[p][c]  for c < C, and
+ * q[t][h][C + r] = rope(q_in[t][h][P + r])  at position_T[t]. Rope turns neighbours: the pair (a, b) = (x[2z], x[2z+1])
+ * becomes (a cos - b sin, a sin + b cos) with cos_SZ[position][z], sin_SZ[position][z], 0 <= position < S. */
+PM_API int32_t pm_mla_query(pm_context *ctx, void *q_THX, const void *q_in_THPR, int32_t type, const void *kv_b,
+                            const void *scale, int32_t format, const int32_t *position_T, const float *cos_SZ,
+                            const float *sin_SZ, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C, int32_t R,
+                            int32_t S);
+
+/* Writes one latent row for each t: rms_norm(kv[t][0..C), norm_C, eps), then rope(kv[t][C..C+R)), at position
+ * position_T[t] of request request_T[t]: page table_AM[request][position / B], row position % B. pages holds
+ * page_count pages of B rows. No two rows may name the same place. format is that of norm_C. */
+PM_API int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void *kv_TX, int32_t type,
+                                const void *norm_C, int32_t format, float eps, const int32_t *table_AM,
+                                const int32_t *request_T, const int32_t *position_T, const float *cos_SZ,
+                                const float *sin_SZ, int32_t T, int32_t C, int32_t R, int32_t A, int32_t M, int32_t B,
+                                int32_t page_count, int32_t S);
+
+/* o[t][h] = sum over s of softmax_s(scale * q[t][h] . row_s) * row_s[0..C), s = 0..position_T[t] of request
+ * request_T[t]: absorbed MLA is attention with one key of width X, whose first C values are the value. All those rows
+ * were appended before. */
+PM_API int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_t type, const void *pages,
+                                int32_t cache, const int32_t *table_AM, const int32_t *request_T,
+                                const int32_t *position_T, float scale, int32_t T, int32_t H, int32_t C, int32_t R,
+                                int32_t A, int32_t M, int32_t B, int32_t page_count);
+
+/* o_out[t][h][u] = sum over c of o[t][h][c] * Wv[u][c], with Wv the U rows of v of head h in kv_b (see pm_mla_query). */
+PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32_t type, const void *kv_b,
+                             const void *scale, int32_t format, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C);
+
+/* y[n] = x[token_N[n]]. */
+PM_API int32_t pm_gather(pm_context *ctx, void *y_ND, const void *x_TD, int32_t type, const int32_t *token_N, int32_t N,
+                         int32_t T, int32_t D);
+
+/* y[token_N[n]] += weight_N[n] * x[n], n ascending. */
+PM_API int32_t pm_combine(pm_context *ctx, void *y_TD, const void *x_ND, int32_t type, const int32_t *token_N,
+                          const float *weight_N, int32_t N, int32_t T, int32_t D);
+
+/* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)). y may be gate or up. */
+PM_API int32_t pm_swiglu(pm_context *ctx, void *y_NF, const void *gate_NF, const void *up_NF, int32_t type, int32_t N,
+                         int32_t F);
+
+/* y += x. */
+PM_API int32_t pm_add(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, int32_t T, int32_t D);
+
+/* y[t] = row token_T[t] of w. format is PM_W_F32 or PM_W_BF16. */
+PM_API int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, int32_t format,
+                        const int32_t *token_T, int32_t T, int32_t V, int32_t D);
+
+/* index_T[t] = where row t of x is largest; the lowest index wins a tie; a NaN is never chosen (0 where all are). */
+PM_API int32_t pm_argmax(pm_context *ctx, int32_t *index_T, const void *x_TV, int32_t type, int32_t T, int32_t V);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
