@@ -111,16 +111,17 @@ PM_API int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t ty
                        int32_t format, int32_t T, int32_t D, int32_t F);
 
 /* Row n of y is w_E[e] (F x D) times row n of x, where offset_E1[e] <= n < offset_E1[e + 1]. An expert may have no
- * rows; then its pointers are not read. offset_E1 holds E + 1 values: 0 first, ascending, N last. scale_E[e]: the scales
- * of expert e; scale_E is NULL where the format has none. (DeepSeekMoE: one expert is one matrix of the checkpoint.) */
+ * rows; then its pointers are not read. offset_E1 holds E + 1 values: 0 first, ascending, N last. scale_E[e]: the
+ * scales of expert e; scale_E is NULL where the format has none. (DeepSeekMoE: one expert is one matrix of the
+ * checkpoint.) */
 PM_API int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t type, const void *const *w_E,
                                const void *const *scale_E, int32_t format, const int32_t *offset_E1, int32_t N,
                                int32_t D, int32_t F, int32_t E);
 
-/* The absorbed query of MLA. kv_b is the checkpoint's kv_b_proj [H * (P + U), C], each head's rows [k_nope | v]; for head
- * h, with Wk its P rows of k_nope:  q[t][h][c] = sum over p of q_in[t][h][p] * Wk[p][c]  for c < C, and
- * q[t][h][C + r] = rope(q_in[t][h][P + r])  at position_T[t]. Rope turns neighbours: the pair (a, b) = (x[2z], x[2z+1])
- * becomes (a cos - b sin, a sin + b cos) with cos_SZ[position][z], sin_SZ[position][z], 0 <= position < S. */
+/* The absorbed query of MLA. kv_b is the checkpoint's kv_b_proj [H * (P + U), C], each head's rows [k_nope | v]; for
+ * head h, with Wk its P rows of k_nope:  q[t][h][c] = sum over p of q_in[t][h][p] * Wk[p][c]  for c < C, and q[t][h][C
+ * + r] = rope(q_in[t][h][P + r])  at position_T[t]. Rope turns neighbours: the pair (a, b) = (x[2z], x[2z+1]) becomes
+ * (a cos - b sin, a sin + b cos) with cos_SZ[position][z], sin_SZ[position][z], 0 <= position < S. */
 PM_API int32_t pm_mla_query(pm_context *ctx, void *q_THX, const void *q_in_THPR, int32_t type, const void *kv_b,
                             const void *scale, int32_t format, const int32_t *position_T, const float *cos_SZ,
                             const float *sin_SZ, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C, int32_t R,
@@ -143,7 +144,8 @@ PM_API int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX,
                                 const int32_t *position_T, float scale, int32_t T, int32_t H, int32_t C, int32_t R,
                                 int32_t A, int32_t M, int32_t B, int32_t page_count);
 
-/* o_out[t][h][u] = sum over c of o[t][h][c] * Wv[u][c], with Wv the U rows of v of head h in kv_b (see pm_mla_query). */
+/* o_out[t][h][u] = sum over c of o[t][h][c] * Wv[u][c], with Wv the U rows of v of head h in kv_b (see pm_mla_query).
+ */
 PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32_t type, const void *kv_b,
                              const void *scale, int32_t format, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C);
 

@@ -1,0 +1,450 @@
+// The functions of panamoe.h that compute: what is refused, how the work is cut, which kernel does it.
+//
+// Everything a kernel will follow as an index or a pointer is checked here, before anything is written. A piece is some
+// ten microseconds of work: enough to hide the price of taking it, little enough to share out evenly.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "cpu_context.hpp"
+#include "isa.hpp"
+
+using namespace panamoe;
+
+namespace {
+
+// Elements that one piece of a simple function takes. Fewer than that are not worth waking a thread.
+constexpr int64_t kElements = 16 * 1024;
+// Multiplications of a product that one thread does alone sooner than two together.
+constexpr int64_t kMultiplications = 128 * 1024;
+// Bytes of weights for one piece of a product.
+constexpr int64_t kPieceBytes = 64 * 1024;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// ---- Checks ----
+
+struct Size {
+    const char *name;
+    int32_t value;
+    int32_t least = 1;
+};
+
+void require_sizes(const char *operation, std::initializer_list<Size> sizes) {
+    for (const Size &size : sizes)
+        require(size.value >= size.least, "%s: %s is %d, must be at least %d", operation, size.name, size.value,
+                size.least);
+}
+
+struct Pointer {
+    const char *name;
+    const void *value;
+};
+
+void require_pointers(const char *operation, std::initializer_list<Pointer> pointers) {
+    for (const Pointer &pointer : pointers)
+        require(pointer.value != nullptr, "%s: %s is NULL", operation, pointer.name);
+}
+
+void require_type(const char *operation, int32_t type) {
+    require(type == PM_F32, "%s: type is %d, the CPU back end has %d (F32)", operation, type, PM_F32);
+}
+
+void require_cache(const char *operation, int32_t cache) {
+    require(cache == PM_CACHE_F32, "%s: cache is %d, the CPU back end has %d (F32)", operation, cache, PM_CACHE_F32);
+}
+
+FormatSize require_format(pm_context *ctx, const char *operation, int32_t format) {
+    FormatSize size = ctx->isa->format_size(format);
+    require(size.bytes != 0, "%s: format is %d, the CPU back end has no such weight format", operation, format);
+    return size;
+}
+
+void require_vector_format(pm_context *ctx, const char *operation, int32_t format) {
+    require(require_format(ctx, operation, format).block == 0, "%s: format is %d, must be %d (F32) or %d (BF16)",
+            operation, format, PM_W_F32, PM_W_BF16);
+}
+
+// Every index[i] in [0, limit); limit_name as the header calls it.
+void require_indices(const char *operation, const char *name, const int32_t *index, int64_t n, const char *limit_name,
+                     int64_t limit) {
+    for (int64_t i = 0; i < n; i++)
+        if (index[i] < 0 || index[i] >= limit)
+            fail("%s: %s[%lld] is %d, %s is %lld", operation, name, static_cast<long long>(i), index[i], limit_name,
+                 static_cast<long long>(limit));
+}
+
+// The cached rows that a call reaches: requests, positions, and pages of the table up to each position.
+struct Rows {
+    const int32_t *table, *request, *position;
+    int32_t T, A, M, B, page_count;
+};
+
+void require_page(const char *operation, const Rows &rows, int64_t request, int64_t slot) {
+    int32_t page = rows.table[request * rows.M + slot];
+    if (page < 0 || page >= rows.page_count)
+        fail("%s: table_AM[%lld][%lld] is %d, page_count is %d", operation, static_cast<long long>(request),
+             static_cast<long long>(slot), page, rows.page_count);
+}
+
+void require_positions(const char *operation, const Rows &rows) {
+    require_indices(operation, "request_T", rows.request, rows.T, "A", rows.A);
+    require_indices(operation, "position_T", rows.position, rows.T, "M * B", static_cast<int64_t>(rows.M) * rows.B);
+}
+
+// ---- Cutting ----
+
+// body(from, to, scratch) for ranges of at most grain that cover [0, n).
+template <class Body>
+void each_range(pm_context *ctx, int64_t n, int64_t grain, const Body &body) {
+    ctx->threads->run(ceil_div(n, grain), [&](int64_t piece, int thread) {
+        body(piece * grain, std::min(n, (piece + 1) * grain), ctx->scratch_of(thread));
+    });
+}
+
+// Rows of width elements each.
+template <class Body>
+void each_rows(pm_context *ctx, int64_t rows, int64_t width, const Body &body) {
+    each_range(ctx, rows, std::max<int64_t>(1, kElements / width), body);
+}
+
+// Products of F outputs each, already cut into blocks of at most kGemmRows rows.
+void multiply(pm_context *ctx, const std::vector<Gemm> &blocks, int64_t F, int64_t weight_bytes) {
+    if (blocks.empty()) return;
+    int64_t D = blocks[0].w.D, rows = 0;
+    for (const Gemm &block : blocks) rows += block.T;
+    auto count = static_cast<int64_t>(blocks.size());
+    int64_t outputs = std::max(kGemmOutputs, kPieceBytes / (D * weight_bytes) / kGemmOutputs * kGemmOutputs);
+    int64_t threads = ctx->threads->count();
+    // Smaller pieces where there would be too few to go round, not below a multiple of every tile.
+    if (count * ceil_div(F, outputs) < 4 * threads) outputs = std::max(kGemmOutputs / 2, outputs / 4 / 24 * 24);
+    if (static_cast<double>(rows) * static_cast<double>(D) * static_cast<double>(F) < kMultiplications) threads = 1;
+    int64_t cuts = ceil_div(F, outputs);
+    auto piece_of = [&](int64_t piece, int thread) {
+        int64_t from = piece % cuts * outputs;
+        ctx->isa->gemm(blocks[static_cast<size_t>(piece / cuts)], from, std::min(F, from + outputs),
+                       ctx->scratch_of(thread));
+    };
+    if (threads == 1) {
+        for (int64_t piece = 0; piece < count * cuts; piece++) piece_of(piece, 0);
+    } else {
+        ctx->threads->run(count * cuts, piece_of);
+    }
+}
+
+void add_blocks(std::vector<Gemm> &blocks, const Gemm &all) {
+    for (int64_t t = 0; t < all.T; t += kGemmRows) {
+        Gemm block = all;
+        block.x += t * all.x_stride;
+        block.y += t * all.y_stride;
+        block.T = std::min(kGemmRows, all.T - t);
+        blocks.push_back(block);
+    }
+}
+
+float *floats(void *data) { return static_cast<float *>(data); }
+const float *floats(const void *data) { return static_cast<const float *>(data); }
+
+Matrix matrix(const void *data, const void *scale, int64_t D, int32_t format) {
+    return {static_cast<const Byte *>(data), static_cast<const Byte *>(scale), D, format};
+}
+
+}  // namespace
+
+int32_t pm_rms_norm(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, const void *w_D, int32_t format,
+                    int32_t T, int32_t D, float eps) {
+    return guarded(ctx, [&] {
+        const char *operation = "rms_norm";
+        require_sizes(operation, {{"T", T, 0}, {"D", D}});
+        require_type(operation, type);
+        require_vector_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"y_TD", y_TD}, {"x_TD", x_TD}, {"w_D", w_D}});
+        RmsNorm norm{floats(y_TD), floats(x_TD), matrix(w_D, nullptr, D, format), eps};
+        each_rows(ctx, T, D, [&](int64_t from, int64_t to, void *) { ctx->isa->rms_norm(norm, from, to); });
+    });
+}
+
+int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, const void *w_FD, const void *scale,
+                int32_t format, int32_t T, int32_t D, int32_t F) {
+    return guarded(ctx, [&] {
+        const char *operation = "gemm";
+        require_sizes(operation, {{"T", T, 0}, {"D", D}, {"F", F}});
+        require_type(operation, type);
+        FormatSize size = require_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"y_TF", y_TF}, {"x_TD", x_TD}, {"w_FD", w_FD}});
+        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        std::vector<Gemm> blocks;
+        add_blocks(blocks, {floats(y_TF), floats(x_TD), F, D, T, matrix(w_FD, scale, D, format), 0});
+        multiply(ctx, blocks, F, size.bytes);
+    });
+}
+
+int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t type, const void *const *w_E,
+                        const void *const *scale_E, int32_t format, const int32_t *offset_E1, int32_t N, int32_t D,
+                        int32_t F, int32_t E) {
+    return guarded(ctx, [&] {
+        const char *operation = "grouped_gemm";
+        require_sizes(operation, {{"N", N, 0}, {"D", D}, {"F", F}, {"E", E}});
+        require_type(operation, type);
+        FormatSize size = require_format(ctx, operation, format);
+        if (N == 0) return;
+        require_pointers(operation, {{"y_NF", y_NF}, {"x_ND", x_ND}, {"w_E", w_E}, {"offset_E1", offset_E1}});
+        require(size.block == 0 || scale_E != nullptr, "%s: scale_E is NULL, format %d has scales", operation, format);
+        require(offset_E1[0] == 0, "%s: offset_E1[0] is %d, must be 0", operation, offset_E1[0]);
+        require(offset_E1[E] == N, "%s: offset_E1[%d] is %d, N is %d", operation, E, offset_E1[E], N);
+        std::vector<Gemm> blocks;
+        for (int32_t e = 0; e < E; e++) {
+            int32_t from = offset_E1[e], to = offset_E1[e + 1];
+            require(from <= to && to <= N, "%s: offset_E1[%d] is %d, offset_E1[%d] is %d, N is %d", operation, e, from,
+                    e + 1, to, N);
+            if (from == to) continue;
+            const void *scale = size.block == 0 ? nullptr : scale_E[e];
+            require(w_E[e] != nullptr, "%s: w_E[%d] is NULL and has %d rows", operation, e, to - from);
+            require(size.block == 0 || scale != nullptr, "%s: scale_E[%d] is NULL and has %d rows", operation, e,
+                    to - from);
+            add_blocks(blocks, {floats(y_NF) + int64_t{from} * F, floats(x_ND) + int64_t{from} * D, F, D, to - from,
+                                matrix(w_E[e], scale, D, format), 0});
+        }
+        multiply(ctx, blocks, F, size.bytes);
+    });
+}
+
+int32_t pm_mla_query(pm_context *ctx, void *q_THX, const void *q_in_THPR, int32_t type, const void *kv_b,
+                     const void *scale, int32_t format, const int32_t *position_T, const float *cos_SZ,
+                     const float *sin_SZ, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C, int32_t R, int32_t S) {
+    return guarded(ctx, [&] {
+        const char *operation = "mla_query";
+        require_sizes(operation, {{"T", T, 0}, {"H", H}, {"P", P}, {"U", U}, {"C", C}, {"R", R}, {"S", S}});
+        require(R % 2 == 0, "%s: R is %d, must be even", operation, R);
+        require_type(operation, type);
+        FormatSize size = require_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"q_THX", q_THX},
+                                     {"q_in_THPR", q_in_THPR},
+                                     {"kv_b", kv_b},
+                                     {"position_T", position_T},
+                                     {"cos_SZ", cos_SZ},
+                                     {"sin_SZ", sin_SZ}});
+        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        require_indices(operation, "position_T", position_T, T, "S", S);
+        MlaQuery query{floats(q_THX),
+                       floats(q_in_THPR),
+                       matrix(kv_b, scale, C, format),
+                       position_T,
+                       {cos_SZ, sin_SZ, R / 2},
+                       H,
+                       P,
+                       U,
+                       C,
+                       R};
+        int64_t blocks = ceil_div(T, kGemmRows);
+        int64_t pieces = H * blocks;
+        auto piece_of = [&](int64_t piece, int thread) {
+            int64_t from = piece % blocks * kGemmRows;
+            ctx->isa->mla_query(query, piece / blocks, from, std::min<int64_t>(T, from + kGemmRows),
+                                ctx->scratch_of(thread));
+        };
+        if (int64_t{T} * H * P < kMultiplications / C) {
+            for (int64_t piece = 0; piece < pieces; piece++) piece_of(piece, 0);
+        } else {
+            ctx->threads->run(pieces, piece_of);
+        }
+    });
+}
+
+int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void *kv_TX, int32_t type,
+                         const void *norm_C, int32_t format, float eps, const int32_t *table_AM,
+                         const int32_t *request_T, const int32_t *position_T, const float *cos_SZ, const float *sin_SZ,
+                         int32_t T, int32_t C, int32_t R, int32_t A, int32_t M, int32_t B, int32_t page_count,
+                         int32_t S) {
+    return guarded(ctx, [&] {
+        const char *operation = "latent_append";
+        require_sizes(
+            operation,
+            {{"T", T, 0}, {"C", C}, {"R", R}, {"A", A}, {"M", M}, {"B", B}, {"page_count", page_count}, {"S", S}});
+        require(R % 2 == 0, "%s: R is %d, must be even", operation, R);
+        require_type(operation, type);
+        require_cache(operation, cache);
+        require_vector_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"pages", pages},
+                                     {"kv_TX", kv_TX},
+                                     {"norm_C", norm_C},
+                                     {"table_AM", table_AM},
+                                     {"request_T", request_T},
+                                     {"position_T", position_T},
+                                     {"cos_SZ", cos_SZ},
+                                     {"sin_SZ", sin_SZ}});
+        Rows rows{table_AM, request_T, position_T, T, A, M, B, page_count};
+        require_positions(operation, rows);
+        require_indices(operation, "position_T", position_T, T, "S", S);
+        for (int32_t t = 0; t < T; t++) require_page(operation, rows, request_T[t], position_T[t] / B);
+        LatentAppend append{floats(pages),
+                            floats(kv_TX),
+                            matrix(norm_C, nullptr, C, format),
+                            eps,
+                            table_AM,
+                            request_T,
+                            position_T,
+                            {cos_SZ, sin_SZ, R / 2},
+                            C,
+                            R,
+                            M,
+                            B};
+        each_rows(ctx, T, int64_t{C} + R,
+                  [&](int64_t from, int64_t to, void *) { ctx->isa->latent_append(append, from, to); });
+    });
+}
+
+int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_t type, const void *pages,
+                         int32_t cache, const int32_t *table_AM, const int32_t *request_T, const int32_t *position_T,
+                         float scale, int32_t T, int32_t H, int32_t C, int32_t R, int32_t A, int32_t M, int32_t B,
+                         int32_t page_count) {
+    return guarded(ctx, [&] {
+        const char *operation = "mla_attention";
+        require_sizes(
+            operation,
+            {{"T", T, 0}, {"H", H}, {"C", C}, {"R", R}, {"A", A}, {"M", M}, {"B", B}, {"page_count", page_count}});
+        require_type(operation, type);
+        require_cache(operation, cache);
+        if (T == 0) return;
+        require_pointers(operation, {{"o_THC", o_THC},
+                                     {"q_THX", q_THX},
+                                     {"pages", pages},
+                                     {"table_AM", table_AM},
+                                     {"request_T", request_T},
+                                     {"position_T", position_T}});
+        Rows rows{table_AM, request_T, position_T, T, A, M, B, page_count};
+        require_positions(operation, rows);
+        double work = 0;
+        int64_t checked = 0;  // slots of row t's request that row t - 1 has checked already
+        for (int32_t t = 0; t < T; t++) {
+            if (t > 0 && request_T[t] != request_T[t - 1]) checked = 0;
+            for (; checked <= position_T[t] / B; checked++) require_page(operation, rows, request_T[t], checked);
+            work += static_cast<double>(position_T[t] + 1.0) * H * (2.0 * C + R);
+        }
+        MlaAttention attention{
+            floats(o_THC), floats(q_THX), floats(pages), table_AM, request_T, position_T, scale, H, C, R, M, B};
+        int64_t groups = ceil_div(H, kAttentionHeads);
+        auto piece_of = [&](int64_t piece, int thread) {
+            int64_t from = piece % groups * kAttentionHeads;
+            ctx->isa->mla_attention(attention, piece / groups, from, std::min<int64_t>(H, from + kAttentionHeads),
+                                    ctx->scratch_of(thread));
+        };
+        if (work < kMultiplications) {
+            for (int64_t piece = 0; piece < T * groups; piece++) piece_of(piece, 0);
+        } else {
+            ctx->threads->run(T * groups, piece_of);
+        }
+    });
+}
+
+int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32_t type, const void *kv_b,
+                      const void *scale, int32_t format, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C) {
+    return guarded(ctx, [&] {
+        const char *operation = "mla_output";
+        require_sizes(operation, {{"T", T, 0}, {"H", H}, {"P", P}, {"U", U}, {"C", C}});
+        require_type(operation, type);
+        FormatSize size = require_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"o_out_THU", o_out_THU}, {"o_THC", o_THC}, {"kv_b", kv_b}});
+        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        std::vector<Gemm> blocks;
+        for (int64_t h = 0; h < H; h++)
+            add_blocks(blocks, {floats(o_out_THU) + h * U, floats(o_THC) + h * C, int64_t{H} * U, int64_t{H} * C, T,
+                                matrix(kv_b, scale, C, format), h * (int64_t{P} + U) + P});
+        multiply(ctx, blocks, U, size.bytes);
+    });
+}
+
+int32_t pm_gather(pm_context *ctx, void *y_ND, const void *x_TD, int32_t type, const int32_t *token_N, int32_t N,
+                  int32_t T, int32_t D) {
+    return guarded(ctx, [&] {
+        const char *operation = "gather";
+        require_sizes(operation, {{"N", N, 0}, {"T", T, 0}, {"D", D}});
+        require_type(operation, type);
+        if (N == 0) return;
+        require_pointers(operation, {{"y_ND", y_ND}, {"x_TD", x_TD}, {"token_N", token_N}});
+        require_indices(operation, "token_N", token_N, N, "T", T);
+        each_rows(ctx, N, D, [&](int64_t from, int64_t to, void *) {
+            for (int64_t n = from; n < to; n++)
+                std::memcpy(floats(y_ND) + n * D, floats(x_TD) + int64_t{token_N[n]} * D,
+                            static_cast<size_t>(D) * sizeof(float));
+        });
+    });
+}
+
+int32_t pm_combine(pm_context *ctx, void *y_TD, const void *x_ND, int32_t type, const int32_t *token_N,
+                   const float *weight_N, int32_t N, int32_t T, int32_t D) {
+    return guarded(ctx, [&] {
+        const char *operation = "combine";
+        require_sizes(operation, {{"N", N, 0}, {"T", T, 0}, {"D", D}});
+        require_type(operation, type);
+        if (N == 0) return;
+        require_pointers(operation, {{"y_TD", y_TD}, {"x_ND", x_ND}, {"token_N", token_N}, {"weight_N", weight_N}});
+        require_indices(operation, "token_N", token_N, N, "T", T);
+        Combine combine{floats(y_TD), floats(x_ND), token_N, weight_N, N, D};
+        // Whole cache lines, so that no two threads write to one.
+        int64_t columns = std::max<int64_t>(16, kElements / N / 16 * 16);
+        each_range(ctx, D, columns, [&](int64_t from, int64_t to, void *) { ctx->isa->combine(combine, from, to); });
+    });
+}
+
+int32_t pm_swiglu(pm_context *ctx, void *y_NF, const void *gate_NF, const void *up_NF, int32_t type, int32_t N,
+                  int32_t F) {
+    return guarded(ctx, [&] {
+        const char *operation = "swiglu";
+        require_sizes(operation, {{"N", N, 0}, {"F", F}});
+        require_type(operation, type);
+        if (N == 0) return;
+        require_pointers(operation, {{"y_NF", y_NF}, {"gate_NF", gate_NF}, {"up_NF", up_NF}});
+        each_range(ctx, int64_t{N} * F, kElements, [&](int64_t from, int64_t to, void *) {
+            ctx->isa->swiglu(floats(y_NF) + from, floats(gate_NF) + from, floats(up_NF) + from, to - from);
+        });
+    });
+}
+
+int32_t pm_add(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, int32_t T, int32_t D) {
+    return guarded(ctx, [&] {
+        const char *operation = "add";
+        require_sizes(operation, {{"T", T, 0}, {"D", D}});
+        require_type(operation, type);
+        if (T == 0) return;
+        require_pointers(operation, {{"y_TD", y_TD}, {"x_TD", x_TD}});
+        each_range(ctx, int64_t{T} * D, kElements, [&](int64_t from, int64_t to, void *) {
+            ctx->isa->add(floats(y_TD) + from, floats(x_TD) + from, to - from);
+        });
+    });
+}
+
+int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, int32_t format, const int32_t *token_T,
+                 int32_t T, int32_t V, int32_t D) {
+    return guarded(ctx, [&] {
+        const char *operation = "embed";
+        require_sizes(operation, {{"T", T, 0}, {"V", V}, {"D", D}});
+        require_type(operation, type);
+        require_vector_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"y_TD", y_TD}, {"w_VD", w_VD}, {"token_T", token_T}});
+        require_indices(operation, "token_T", token_T, T, "V", V);
+        Matrix w = matrix(w_VD, nullptr, D, format);
+        each_rows(ctx, T, D, [&](int64_t from, int64_t to, void *) {
+            for (int64_t t = from; t < to; t++) ctx->isa->embed(floats(y_TD) + t * D, w, token_T[t]);
+        });
+    });
+}
+
+int32_t pm_argmax(pm_context *ctx, int32_t *index_T, const void *x_TV, int32_t type, int32_t T, int32_t V) {
+    return guarded(ctx, [&] {
+        const char *operation = "argmax";
+        require_sizes(operation, {{"T", T, 0}, {"V", V}});
+        require_type(operation, type);
+        if (T == 0) return;
+        require_pointers(operation, {{"index_T", index_T}, {"x_TV", x_TV}});
+        each_rows(ctx, T, V, [&](int64_t from, int64_t to, void *) {
+            for (int64_t t = from; t < to; t++) index_T[t] = ctx->isa->argmax(floats(x_TV) + t * V, V);
+        });
+    });
+}

@@ -1,0 +1,119 @@
+// The kernels of one instruction set, and what each is given.
+//
+// Every kernel is compiled once for each instruction set, in a namespace of its own; pm_open chooses one table. The
+// kernels see plain structs, never a context, an exception or the standard library. functions.cpp has checked the
+// arguments and cuts the work into pieces: a kernel computes one piece.
+#pragma once
+
+#include <stdint.h>
+
+namespace panamoe {
+
+using Byte = unsigned char;  // weights and scales may lie at any address: they are loaded as bytes
+
+// What a format id means to those who only count: bytes of one weight (0: unknown id) and the edge of the block that
+// shares a scale (0: no scales).
+struct FormatSize {
+    int32_t bytes, block;
+};
+
+// A weight matrix [F, D] as the checkpoint stores it.
+struct Matrix {
+    const Byte *data;
+    const Byte *scale;
+    int64_t D;
+    int32_t format;
+};
+
+struct RmsNorm {
+    float *y;
+    const float *x;
+    Matrix w;  // [1, D]
+    float eps;
+};
+
+// y[row][f] = w[w_row + f] x[row] for rows 0 .. T of x and y.
+struct Gemm {
+    float *y;
+    const float *x;
+    int64_t y_stride, x_stride;
+    int64_t T;
+    Matrix w;
+    int64_t w_row;
+};
+
+// Rotations of rope: Z cosines and sines for each position.
+struct Rope {
+    const float *cos, *sin;
+    int64_t Z;
+};
+
+struct MlaQuery {
+    float *q;
+    const float *q_in;
+    Matrix kv_b;
+    const int32_t *position;
+    Rope rope;
+    int64_t H, P, U, C, R;
+};
+
+struct LatentAppend {
+    float *pages;
+    const float *kv;
+    Matrix norm;  // [1, C]
+    float eps;
+    const int32_t *table, *request, *position;
+    Rope rope;
+    int64_t C, R, M, B;
+};
+
+struct MlaAttention {
+    float *o;
+    const float *q;
+    const float *pages;
+    const int32_t *table, *request, *position;
+    float scale;
+    int64_t H, C, R, M, B;
+};
+
+struct Combine {
+    float *y;
+    const float *x;
+    const int32_t *token;
+    const float *weight;
+    int64_t N, D;
+};
+
+struct Isa {
+    const char *name;
+    FormatSize (*format_size)(int32_t id);
+    // Rows [from, to).
+    void (*rms_norm)(const RmsNorm &, int64_t from, int64_t to);
+    // Outputs f in [from, to). scratch: kScratchBytes, aligned to 64.
+    void (*gemm)(const Gemm &, int64_t from, int64_t to, void *scratch);
+    // Rows [from, to) of head h.
+    void (*mla_query)(const MlaQuery &, int64_t h, int64_t from, int64_t to, void *scratch);
+    // Rows [from, to).
+    void (*latent_append)(const LatentAppend &, int64_t from, int64_t to);
+    // Heads [from, to) of row t, at most kAttentionHeads.
+    void (*mla_attention)(const MlaAttention &, int64_t t, int64_t from, int64_t to, void *scratch);
+    // Columns [from, to).
+    void (*combine)(const Combine &, int64_t from, int64_t to);
+    // n elements.
+    void (*swiglu)(float *y, const float *gate, const float *up, int64_t n);
+    void (*add)(float *y, const float *x, int64_t n);
+    // Row f of w in fp32.
+    void (*embed)(float *y, const Matrix &w, int64_t f);
+    int32_t (*argmax)(const float *x, int64_t V);
+    // Reads bytes bytes and returns something that depends on all of them.
+    int32_t (*read)(const Byte *data, int64_t bytes);
+    // steps rounds of independent multiply-adds; returns how many operations that were. *result depends on all.
+    int64_t (*multiply_add)(int64_t steps, float *result);
+};
+
+// Rows and outputs that a piece of gemm takes at once; heads that share a read of the cache. They bound the scratch.
+constexpr int64_t kGemmRows = 64;
+constexpr int64_t kGemmOutputs = 48;
+constexpr int64_t kAttentionHeads = 8;
+
+}  // namespace panamoe

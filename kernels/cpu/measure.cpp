@@ -1,0 +1,37 @@
+// What the machine can do with this instruction set: the limits that the other kernels are judged by.
+#include "vector.hpp"
+
+namespace panamoe::PANAMOE_ISA {
+
+// Reads every byte, with as few instructions as possible.
+int32_t read(const Byte *data, int64_t bytes) {
+    IntVec acc[8] = {};
+    constexpr int64_t kStep = 8 * static_cast<int64_t>(sizeof(IntVec));
+    int64_t at = 0;
+    for (; at + kStep <= bytes; at += kStep) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) acc[i] ^= bits<IntVec>(load(data + at + i * static_cast<int64_t>(sizeof(IntVec))));
+    }
+    int32_t result = 0;
+    for (; at < bytes; at++) result ^= data[at];
+    for (const IntVec &each : acc)
+        for (int64_t lane = 0; lane < LANES; lane++) result ^= each[lane];
+    return result;
+}
+
+// Twelve chains, more than latency times throughput of the multiply-add units needs.
+int64_t multiply_add(int64_t steps, float *result) {
+    constexpr int kChains = 12;
+    Vec acc[kChains];
+    for (int i = 0; i < kChains; i++) acc[i] = broadcast(*result + static_cast<float>(i));
+    Vec factor = broadcast(*result * 0.5f), term = broadcast(*result * 0.25f);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < kChains; i++) acc[i] = fma(acc[i], factor, term);
+    }
+    for (int i = 1; i < kChains; i++) acc[0] += acc[i];
+    *result = sum(acc[0]);
+    return steps * kChains * LANES * 2;
+}
+
+}  // namespace panamoe::PANAMOE_ISA

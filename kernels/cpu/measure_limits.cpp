@@ -1,0 +1,73 @@
+// pm_measure: the limits of the machine, measured with all threads of the context.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "cpu_context.hpp"
+#include "isa.hpp"
+
+using namespace panamoe;
+
+namespace {
+
+// The best of several passes: what disturbs a pass only ever makes it slower.
+template <class Pass>
+double best_seconds(int passes, Pass pass) {
+    double best = 1e9;
+    for (int i = 0; i < passes; i++) {
+        auto start = std::chrono::steady_clock::now();
+        pass();
+        std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        best = std::min(best, taken.count());
+    }
+    return best;
+}
+
+// In slices of a few milliseconds, so that on a busy machine some slice has the cores to itself; the buffer is so long
+// that no cache holds a slice until its turn comes again.
+double read_bandwidth(pm_context *ctx) {
+    constexpr int64_t kBytes = int64_t{256} << 20, kSlice = int64_t{32} << 20, kPiece = int64_t{1} << 18;
+    Aligned buffer = allocate_aligned("measure", kBytes);
+    auto *data = static_cast<Byte *>(buffer.get());
+    // Written first, so that every page is memory of its own and not the shared page of zeros.
+    ctx->threads->run(kBytes / kPiece, [&](int64_t piece, int) { std::memset(data + piece * kPiece, 1, kPiece); });
+    std::atomic<int32_t> kept = 0;
+    const Byte *slice = data;
+    double seconds = best_seconds(40, [&] {
+        ctx->threads->run(kSlice / kPiece,
+                          [&](int64_t piece, int) { kept += ctx->isa->read(slice + piece * kPiece, kPiece); });
+        slice = slice + kSlice < data + kBytes ? slice + kSlice : data;
+    });
+    return static_cast<double>(kSlice) / seconds;
+}
+
+double fma_rate(pm_context *ctx) {
+    constexpr int64_t kSteps = 20000;
+    int64_t pieces = int64_t{8} * ctx->threads->count();
+    std::atomic<int64_t> operations = 0;
+    std::atomic<float> kept = 0;
+    auto pass = [&] {
+        operations = 0;
+        ctx->threads->run(pieces, [&](int64_t, int) {
+            float result = 1.0f;
+            operations += ctx->isa->multiply_add(kSteps, &result);
+            kept = result;
+        });
+    };
+    double seconds = best_seconds(20, pass);
+    return static_cast<double>(operations) / seconds;
+}
+
+}  // namespace
+
+int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result) {
+    return guarded(ctx, [&] {
+        require(result != nullptr, "measure: result is NULL");
+        switch (quantity) {
+            case PM_READ_BANDWIDTH: *result = static_cast<float>(read_bandwidth(ctx)); return;
+            case PM_FMA_RATE: *result = static_cast<float>(fma_rate(ctx)); return;
+            default: fail("measure: quantity is %d, there are %d and %d", quantity, PM_READ_BANDWIDTH, PM_FMA_RATE);
+        }
+    });
+}

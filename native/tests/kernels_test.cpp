@@ -1,0 +1,729 @@
+// Every function of panamoe.h against its definition in double precision: every instruction set, every weight format,
+// sizes that fit no vector, block or tile. One test bears the name of one function.
+#include <algorithm>
+#include <cfenv>
+#include <limits>
+#include <tuple>
+
+#include "check.hpp"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+using namespace check;
+
+namespace {
+
+constexpr uint64_t kSeed = 20261123;
+constexpr int32_t kFormats[] = {PM_W_F32, PM_W_BF16, PM_W_F8_E4M3_B128};
+constexpr int32_t kVectorFormats[] = {PM_W_F32, PM_W_BF16};
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+
+size_t area(int64_t a, int64_t b) { return static_cast<size_t>(a * b); }
+
+std::string name(const char *function, const std::string &isa, std::initializer_list<int64_t> sizes) {
+    std::string text = std::string(function) + " isa=" + isa + " sizes";
+    for (int64_t size : sizes) text += " " + std::to_string(size);
+    return text + " seed " + std::to_string(kSeed);
+}
+
+std::vector<double> product(const std::vector<float> &x_TD, const Weight &w, int64_t T) {
+    std::vector<double> y_TF(area(T, w.F));
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t f = 0; f < w.F; f++) {
+            double sum = 0;
+            for (int64_t d = 0; d < w.D; d++) sum += x_TD[area(t, w.D) + static_cast<size_t>(d)] * w.at(f, d);
+            y_TF[area(t, w.F) + static_cast<size_t>(f)] = sum;
+        }
+    return y_TF;
+}
+
+std::vector<float> gemm(const Context &context, const std::vector<float> &x_TD, const Weight &w, int32_t T,
+                        const std::string &what) {
+    std::vector<float> y_TF(area(T, w.F), kNan);
+    context.ok(pm_gemm(context, y_TF.data(), x_TD.data(), PM_F32, w.data(), w.scale(), w.format, T,
+                       static_cast<int32_t>(w.D), static_cast<int32_t>(w.F)),
+               what);
+    return y_TF;
+}
+
+void test_gemm() {
+    struct Shape {
+        int32_t T, D, F;
+    };
+    const Shape shapes[] = {{0, 5, 3},     {1, 1, 1},     {1, 3, 7},      {2, 69, 3},   {3, 7, 69},
+                            {4, 128, 130}, {5, 129, 9},   {7, 300, 4},    {1, 576, 69}, {13, 257, 5},
+                            {69, 40, 51},  {130, 70, 50}, {1, 2048, 257}, {6, 1000, 97}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (auto [T, D, F] : shapes) {
+                std::string what = name("gemm", isa, {T, D, F}) + " " + format_name(format);
+                Random random(kSeed);
+                Weight w(format, F, D, random);
+                std::vector<float> x_TD = random.normals(int64_t{T} * D);
+                std::vector<float> y_TF = gemm(one, x_TD, w, T, what);
+                expect_close(product(x_TD, w, T), y_TF, F, D, what);
+                expect_same_bits(y_TF, gemm(two, x_TD, w, T, what), what + ", two threads");
+                // A row alone, and rows in batches of every size up to 9, give the same bits.
+                for (int32_t batch = 1; batch <= std::min(T, 9); batch++) {
+                    std::vector<float> some(x_TD.end() - int64_t{batch} * D, x_TD.end());
+                    std::vector<float> tail(y_TF.end() - int64_t{batch} * F, y_TF.end());
+                    expect_same_bits(tail, gemm(two, some, w, batch, what),
+                                     what + ", batch of " + std::to_string(batch));
+                }
+            }
+    }
+}
+
+// NaN and infinity in one row stay in that row; in a weight, in that output.
+void test_not_finite() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (int32_t T : {1, 3, 11}) {
+                std::string what = name("gemm", isa, {T}) + " not finite " + format_name(format);
+                Random random(kSeed);
+                int32_t D = 261, F = 21;
+                Weight w(format, F, D, random);
+                for (int64_t i : {int64_t{3} * D + 7, int64_t{4} * D + 260, int64_t{20} * D}) {
+                    if (format == PM_W_F32) std::memcpy(&w.stored[static_cast<size_t>(1 + 4 * i)], &kNan, 4);
+                    if (format == PM_W_BF16)
+                        w.stored[static_cast<size_t>(2 + 2 * i)] = 0x7f,
+                                                             w.stored[static_cast<size_t>(1 + 2 * i)] = 0xc0;
+                    if (format == PM_W_F8_E4M3_B128) w.stored[static_cast<size_t>(1 + i)] = i % 2 != 0 ? 0x7f : 0xff;
+                }
+                w.define();
+                std::vector<float> x_TD = random.normals(int64_t{T} * D);
+                x_TD[area(T - 1, D) + 5] = kInf;
+                if (T > 2) x_TD[area(1, D) + 260] = kNan, x_TD[2] = -kInf;
+                expect_close(product(x_TD, w, T), gemm(context, x_TD, w, T, what), F, D, what);
+            }
+    }
+}
+
+// All 256 codes under scales of every kind, bit for bit: one weight in each row, x = 1.
+void test_e4m3_codes() {
+    const float scales[] = {1.0f,   -0.37f,   1e-30f, 0x1p-126f,     1e-40f,  0x1p-149f,  0.0f, -0.0f,
+                            0x1p6f, 127.99f,  0x1p7f, 0x1p8f,        1e20f,   3.4e38f,    kInf, -kInf,
+                            kNan,   3.14159f, 448.0f, 0x1.fffffep6f, -0x1p7f, 0x1.8p-133f};
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        for (float scale : scales) {
+            Random random(kSeed);
+            Weight w(PM_W_F8_E4M3_B128, 256, 1, random);
+            for (size_t code = 0; code < 256; code++) w.stored[1 + code] = static_cast<uint8_t>(code);
+            w.set_scale(0, scale);
+            w.set_scale(1, scale);
+            w.define();
+            for (int32_t T : {1, 6}) {
+                std::string what = name("e4m3", isa, {T}) + " scale " + std::to_string(scale);
+                std::vector<float> ones(static_cast<size_t>(T), 1.0f);
+                std::vector<float> y = gemm(context, ones, w, T, what);
+                for (size_t i = 0; i < y.size(); i++) {
+                    float expected = w.value_FD[i % 256] + 0.0f;  // a sum that starts at 0 has no -0
+                    bool same = std::isnan(expected) ? std::isnan(y[i]) : std::memcmp(&expected, &y[i], 4) == 0;
+                    expect(same, "%s: code %zu is %.9g, should be %.9g", what.c_str(), i % 256, y[i], expected);
+                }
+            }
+        }
+    }
+}
+
+// A NaN code sends its block to the exact path: the other weights must not change by a bit.
+void test_e4m3_exact_path() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        Random random(kSeed);
+        Weight w(PM_W_F8_E4M3_B128, 8, 384, random);
+        for (int32_t T : {1, 7}) {
+            std::vector<float> x = random.normals(T * 384);
+            std::vector<float> before = gemm(context, x, w, T, "exact path");
+            Weight nan = w;
+            nan.stored[1 + 5 * 384 + 200] = 0x7f;
+            std::vector<float> after = gemm(context, x, nan, T, "exact path");
+            for (size_t i = 0; i < after.size(); i++)
+                expect(i % 8 == 5 ? std::isnan(after[i]) : std::memcmp(&before[i], &after[i], 4) == 0,
+                       "isa=%s: output %zu: %.9g became %.9g beside a NaN", isa.c_str(), i, before[i], after[i]);
+        }
+    }
+}
+
+void test_grouped_gemm() {
+    struct Shape {
+        int32_t D, F;
+        std::vector<int32_t> rows_E;
+    };
+    const Shape shapes[] = {{7, 3, {0}},           {69, 7, {1, 0, 3, 0}},      {128, 69, {0, 0, 9, 0}},
+                            {257, 130, {5, 1, 2}}, {64, 50, {0, 70, 1, 0, 0}}, {300, 51, {1, 1, 1, 1, 1, 1, 1, 1}}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (const auto &[D, F, rows_E] : shapes) {
+                auto E = static_cast<int32_t>(rows_E.size());
+                std::string what = name("grouped_gemm", isa, {D, F, E}) + " " + format_name(format);
+                Random random(kSeed);
+                std::vector<Weight> weights;
+                std::vector<const void *> w_E, scale_E;
+                std::vector<int32_t> offset_E1 = {0};
+                for (int32_t rows : rows_E) {
+                    weights.emplace_back(format, F, D, random);
+                    offset_E1.push_back(offset_E1.back() + rows);
+                }
+                for (int32_t e = 0; e < E; e++) {  // the pointers of an expert without rows are not read
+                    bool used = rows_E[static_cast<size_t>(e)] > 0;
+                    w_E.push_back(used ? weights[static_cast<size_t>(e)].data() : nullptr);
+                    scale_E.push_back(used ? weights[static_cast<size_t>(e)].scale() : nullptr);
+                }
+                int32_t N = offset_E1.back();
+                std::vector<float> x_ND = random.normals(int64_t{N} * D);
+                auto compute = [&](const Context &context) {
+                    std::vector<float> y_NF(area(N, F), kNan);
+                    context.ok(pm_grouped_gemm(context, y_NF.data(), x_ND.data(), PM_F32, w_E.data(),
+                                               format == PM_W_F8_E4M3_B128 ? scale_E.data() : nullptr, format,
+                                               offset_E1.data(), N, D, F, E),
+                               what);
+                    return y_NF;
+                };
+                std::vector<float> y_NF = compute(one);
+                expect_same_bits(y_NF, compute(two), what + ", two threads");
+                for (size_t e = 0; e < weights.size(); e++) {
+                    std::vector<float> x(x_ND.begin() + int64_t{offset_E1[e]} * D,
+                                         x_ND.begin() + int64_t{offset_E1[e + 1]} * D);
+                    std::vector<float> y(y_NF.begin() + int64_t{offset_E1[e]} * F,
+                                         y_NF.begin() + int64_t{offset_E1[e + 1]} * F);
+                    expect_close(product(x, weights[e], rows_E[e]), y, F, D, what + " expert " + std::to_string(e));
+                    expect_same_bits(y, gemm(one, x, weights[e], rows_E[e], what), what + ", gemm alone");
+                }
+            }
+    }
+}
+
+void test_rms_norm() {
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kVectorFormats)
+            for (auto [T, D] : {std::pair{0, 4}, {1, 1}, {3, 7}, {2, 69}, {5, 576}, {40, 1031}}) {
+                std::string what = name("rms_norm", isa, {T, D}) + " " + format_name(format);
+                Random random(kSeed);
+                Weight w(format, 1, D, random);
+                std::vector<float> x_TD = random.normals(int64_t{T} * D, 3), y_TD(x_TD.size(), kNan);
+                if (T == 5) x_TD[static_cast<size_t>(D) + 3] = kNan, x_TD[area(3, D) + 575] = kInf;
+                std::vector<double> expected(x_TD.size());
+                float eps = 1e-6f;
+                for (int64_t t = 0; t < T; t++) {
+                    const float *x = &x_TD[area(t, D)];
+                    double squares = 0;
+                    for (int64_t d = 0; d < D; d++) squares += double{x[d]} * x[d];
+                    for (int64_t d = 0; d < D; d++)
+                        expected[area(t, D) + static_cast<size_t>(d)] =
+                            x[d] / std::sqrt(squares / D + eps) * w.at(0, d);
+                }
+                one.ok(pm_rms_norm(one, y_TD.data(), x_TD.data(), PM_F32, w.data(), format, T, D, eps), what);
+                expect_close(expected, y_TD, D, D, what);
+                // In place, two threads.
+                two.ok(pm_rms_norm(two, x_TD.data(), x_TD.data(), PM_F32, w.data(), format, T, D, eps), what);
+                expect_same_bits(y_TD, x_TD, what + ", in place");
+            }
+    }
+}
+
+// Cosines and sines of S positions; the definition of the rotation.
+struct Angles {
+    int32_t S, Z;
+    std::vector<float> cos_SZ, sin_SZ;
+
+    Angles(int32_t S, int32_t Z, Random &random) : S(S), Z(Z) {
+        for (int64_t i = 0; i < int64_t{S} * Z; i++) {
+            double angle = random.uniform() * 6.28;
+            cos_SZ.push_back(static_cast<float>(std::cos(angle)));
+            sin_SZ.push_back(static_cast<float>(std::sin(angle)));
+        }
+    }
+
+    double rotated(const float *x, int32_t position, int64_t r) const {
+        size_t at = area(position, Z) + static_cast<size_t>(r / 2);
+        double a = x[r / 2 * 2], b = x[r / 2 * 2 + 1];
+        return r % 2 == 0 ? a * cos_SZ[at] - b * sin_SZ[at] : a * sin_SZ[at] + b * cos_SZ[at];
+    }
+};
+
+void test_mla_query() {
+    struct Shape {
+        int32_t T, H, P, U, C, R;
+    };
+    const Shape shapes[] = {{0, 2, 3, 3, 5, 2},        {1, 1, 1, 1, 1, 2},     {3, 2, 5, 7, 69, 6},
+                            {1, 4, 128, 128, 512, 64}, {2, 3, 69, 30, 131, 4}, {70, 2, 16, 8, 40, 8},
+                            {9, 2, 100, 60, 200, 16},  {4, 1, 65, 3, 129, 2}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (auto [T, H, P, U, C, R] : shapes) {
+                std::string what = name("mla_query", isa, {T, H, P, U, C, R}) + " " + format_name(format);
+                Random random(kSeed);
+                int32_t S = 11, X = C + R;
+                Weight kv_b(format, int64_t{H} * (P + U), C, random);
+                Angles angles(S, R / 2, random);
+                std::vector<float> q_in = random.normals(int64_t{T} * H * (P + R));
+                std::vector<int32_t> position_T;
+                for (int32_t t = 0; t < T; t++) position_T.push_back(random.below(S));
+                std::vector<double> expected(area(T * H, X));
+                for (int64_t t = 0; t < T; t++)
+                    for (int64_t h = 0; h < H; h++) {
+                        const float *in = &q_in[area(t * H + h, P + R)];
+                        double *out = &expected[area(t * H + h, X)];
+                        for (int64_t c = 0; c < C; c++)
+                            for (int64_t p = 0; p < P; p++) out[c] += in[p] * kv_b.at(h * (P + U) + p, c);
+                        for (int64_t r = 0; r < R; r++)
+                            out[C + r] = angles.rotated(in + P, position_T[static_cast<size_t>(t)], r);
+                    }
+                auto compute = [&](const Context &context, int32_t from, int32_t to) {
+                    std::vector<float> q(area((to - from) * H, X), kNan);
+                    context.ok(pm_mla_query(context, q.data(), q_in.data() + area(from * H, P + R), PM_F32, kv_b.data(),
+                                            kv_b.scale(), format, position_T.data() + from, angles.cos_SZ.data(),
+                                            angles.sin_SZ.data(), to - from, H, P, U, C, R, S),
+                               what);
+                    return q;
+                };
+                std::vector<float> q = compute(one, 0, T);
+                // Rope's values are of another size than the product's: two rows each.
+                std::vector<double> expected_C, expected_R;
+                std::vector<float> q_C, q_R;
+                for (size_t i = 0; i < q.size(); i++) {
+                    bool rope = i % static_cast<size_t>(X) >= static_cast<size_t>(C);
+                    (rope ? expected_R : expected_C).push_back(expected[i]);
+                    (rope ? q_R : q_C).push_back(q[i]);
+                }
+                expect_close(expected_C, q_C, C, P, what);
+                expect_close(expected_R, q_R, R, 2, what + " rope");
+                expect_same_bits(q, compute(two, 0, T), what + ", two threads");
+                for (int32_t t = 0; t < std::min(T, 5); t++)
+                    expect_same_bits(
+                        std::vector<float>(q.begin() + int64_t{t} * H * X, q.begin() + int64_t{t + 1} * H * X),
+                        compute(two, t, t + 1), what + ", a row alone");
+            }
+    }
+}
+
+void test_mla_output() {
+    struct Shape {
+        int32_t T, H, P, U, C;
+    };
+    const Shape shapes[] = {
+        {0, 2, 3, 3, 5}, {1, 3, 5, 7, 69}, {2, 2, 128, 128, 512}, {6, 2, 69, 30, 131}, {67, 1, 9, 3, 40}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (auto [T, H, P, U, C] : shapes) {
+                std::string what = name("mla_output", isa, {T, H, P, U, C}) + " " + format_name(format);
+                Random random(kSeed);
+                Weight kv_b(format, int64_t{H} * (P + U), C, random);
+                std::vector<float> o = random.normals(int64_t{T} * H * C);
+                std::vector<double> expected(area(T * H, U));
+                for (int64_t t = 0; t < T; t++)
+                    for (int64_t h = 0; h < H; h++)
+                        for (int64_t u = 0; u < U; u++)
+                            for (int64_t c = 0; c < C; c++)
+                                expected[area(t * H + h, U) + static_cast<size_t>(u)] +=
+                                    o[area(t * H + h, C) + static_cast<size_t>(c)] * kv_b.at(h * (P + U) + P + u, c);
+                auto compute = [&](const Context &context, int32_t from, int32_t to) {
+                    std::vector<float> out(area((to - from) * H, U), kNan);
+                    context.ok(pm_mla_output(context, out.data(), o.data() + area(from * H, C), PM_F32, kv_b.data(),
+                                             kv_b.scale(), format, to - from, H, P, U, C),
+                               what);
+                    return out;
+                };
+                std::vector<float> out = compute(one, 0, T);
+                expect_close(expected, out, U, C, what);
+                expect_same_bits(out, compute(two, 0, T), what + ", two threads");
+                for (int32_t t = 0; t < std::min(T, 3); t++)
+                    expect_same_bits(
+                        std::vector<float>(out.begin() + int64_t{t} * H * U, out.begin() + int64_t{t + 1} * H * U),
+                        compute(two, t, t + 1), what + ", a row alone");
+            }
+    }
+}
+
+// A cache of several requests whose pages lie in no order.
+struct Cache {
+    int32_t A, M, B, X, page_count;
+    std::vector<int32_t> table_AM;
+    std::vector<float> pages;
+
+    Cache(int32_t A, int32_t M, int32_t B, int32_t X, Random &random) : A(A), M(M), B(B), X(X), page_count(A * M + 1) {
+        for (int32_t i = 0; i < A * M; i++) table_AM.push_back(i + 1);
+        for (size_t i = table_AM.size(); i > 1; i--)
+            std::swap(table_AM[i - 1], table_AM[static_cast<size_t>(random.below(static_cast<int32_t>(i)))]);
+        pages = random.normals(int64_t{page_count} * B * X);
+    }
+
+    size_t row(int64_t request, int64_t position) const {
+        int64_t page = table_AM[static_cast<size_t>(request * M + position / B)];
+        return static_cast<size_t>((page * B + position % B) * X);
+    }
+};
+
+void test_latent_append() {
+    for (const std::string &isa : instruction_sets()) {
+        for (int32_t threads : {1, 2}) {
+            Context context("threads=" + std::to_string(threads) + " isa=" + isa);
+            for (int32_t format : kVectorFormats)
+                for (auto [C, R, B] : {std::tuple{1, 2, 1}, {69, 6, 3}, {512, 64, 64}, {7, 4, 16}}) {
+                    std::string what = name("latent_append", isa, {C, R, B}) + " " + format_name(format);
+                    Random random(kSeed);
+                    int32_t A = 3, M = 5, X = C + R, S = M * B;
+                    Cache cache(A, M, B, X, random);
+                    Angles angles(S, R / 2, random);
+                    Weight norm(format, 1, C, random);
+                    std::vector<int32_t> request_T, position_T;
+                    for (int32_t a = 0; a < A; a++)
+                        for (int32_t s = a; s < S; s += 2) request_T.push_back(a), position_T.push_back(s);
+                    auto T = static_cast<int32_t>(request_T.size());
+                    std::vector<float> kv = random.normals(int64_t{T} * X);
+                    std::vector<float> before = cache.pages;
+                    std::vector<double> expected(before.begin(), before.end());
+                    std::vector<bool> written(before.size());
+                    for (int64_t t = 0; t < T; t++) {
+                        size_t at = cache.row(request_T[static_cast<size_t>(t)], position_T[static_cast<size_t>(t)]);
+                        const float *x = &kv[area(t, X)];
+                        double squares = 0;
+                        for (int64_t c = 0; c < C; c++) squares += double{x[c]} * x[c];
+                        for (int64_t c = 0; c < C; c++)
+                            expected[at + static_cast<size_t>(c)] =
+                                x[c] / std::sqrt(squares / C + 1e-6) * norm.at(0, c);
+                        for (int64_t r = 0; r < R; r++)
+                            expected[at + static_cast<size_t>(C + r)] =
+                                angles.rotated(x + C, position_T[static_cast<size_t>(t)], r);
+                        for (int64_t i = 0; i < X; i++) written[at + static_cast<size_t>(i)] = true;
+                    }
+                    context.ok(pm_latent_append(context, cache.pages.data(), PM_CACHE_F32, kv.data(), PM_F32,
+                                                norm.data(), format, 1e-6f, cache.table_AM.data(), request_T.data(),
+                                                position_T.data(), angles.cos_SZ.data(), angles.sin_SZ.data(), T, C, R,
+                                                A, M, B, cache.page_count, S),
+                               what);
+                    for (size_t i = 0; i < before.size(); i++)
+                        expect(written[i]
+                                   ? std::fabs(cache.pages[i] - expected[i]) <= 1e-5 * (1 + std::fabs(expected[i]))
+                                   : cache.pages[i] == before[i],
+                               "%s: element %zu is %.9g, should be %.9g", what.c_str(), i, cache.pages[i], expected[i]);
+                }
+        }
+    }
+}
+
+std::vector<double> attention(const Cache &cache, const std::vector<float> &q, const std::vector<int32_t> &request_T,
+                              const std::vector<int32_t> &position_T, float scale, int64_t H, int64_t C) {
+    std::vector<double> o;
+    for (size_t t = 0; t < request_T.size(); t++)
+        for (int64_t h = 0; h < H; h++) {
+            const float *query = &q[area(static_cast<int64_t>(t) * H + h, cache.X)];
+            std::vector<double> share, sum(static_cast<size_t>(C));
+            double most = -INFINITY, total = 0;
+            for (int64_t s = 0; s <= position_T[t]; s++) {
+                double dot = 0;
+                for (int64_t i = 0; i < cache.X; i++)
+                    dot += double{query[i]} * cache.pages[cache.row(request_T[t], s) + static_cast<size_t>(i)];
+                share.push_back(dot * scale);
+                most = std::max(most, share.back());
+            }
+            for (double &each : share) total += each = std::exp(each - most);
+            for (int64_t s = 0; s <= position_T[t]; s++)
+                for (int64_t c = 0; c < C; c++)
+                    sum[static_cast<size_t>(c)] += share[static_cast<size_t>(s)] / total *
+                                                   cache.pages[cache.row(request_T[t], s) + static_cast<size_t>(c)];
+            o.insert(o.end(), sum.begin(), sum.end());
+        }
+    return o;
+}
+
+void test_mla_attention() {
+    struct Shape {
+        int32_t H, C, R, B, M;
+    };
+    const Shape shapes[] = {{1, 1, 2, 1, 3},   {3, 69, 6, 3, 9},   {16, 512, 64, 64, 3},
+                            {9, 40, 8, 64, 2}, {5, 33, 4, 100, 2}, {2, 16, 2, 130, 2}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (auto [H, C, R, B, M] : shapes) {
+            std::string what = name("mla_attention", isa, {H, C, R, B, M});
+            Random random(kSeed);
+            int32_t A = 2, X = C + R;
+            Cache cache(A, M, B, X, random);
+            // Only what a row reaches may be looked at: the rest of the table names no page.
+            std::vector<int32_t> request_T, position_T;
+            int32_t longest = M * B - 2;
+            for (int32_t position : {0, 1, B - 1, B, longest})
+                for (int32_t a = 0; a < A; a++)
+                    if (position >= 0 && position <= longest) request_T.push_back(a), position_T.push_back(position);
+            auto T = static_cast<int32_t>(request_T.size());
+            std::vector<float> q = random.normals(int64_t{T} * H * X);
+            // Scores of a size where the maximum matters.
+            float scale = 4.0f / std::sqrt(static_cast<float>(X));
+            auto compute = [&](const Context &context, size_t from, size_t to) {
+                std::vector<float> o((to - from) * area(H, C), kNan);
+                context.ok(pm_mla_attention(context, o.data(), q.data() + from * area(H, X), PM_F32, cache.pages.data(),
+                                            PM_CACHE_F32, cache.table_AM.data(), request_T.data() + from,
+                                            position_T.data() + from, scale, static_cast<int32_t>(to - from), H, C, R,
+                                            A, M, B, cache.page_count),
+                           what);
+                return o;
+            };
+            std::vector<float> o = compute(one, 0, static_cast<size_t>(T));
+            // exp turns an error of 1e-6 in a score of about 10 into 1e-5 of a share.
+            expect_close(attention(cache, q, request_T, position_T, scale, H, C), o, int64_t{H} * C, 4 * 1024, what);
+            expect_same_bits(o, compute(two, 0, static_cast<size_t>(T)), what + ", two threads");
+            for (size_t t = 0; t < static_cast<size_t>(T); t++)
+                expect_same_bits({o.begin() + static_cast<int64_t>(t * area(H, C)),
+                                  o.begin() + static_cast<int64_t>((t + 1) * area(H, C))},
+                                 compute(two, t, t + 1), what + ", a row alone");
+            // The same rows in other pages.
+            Cache moved = cache;
+            std::reverse(moved.table_AM.begin(), moved.table_AM.end());
+            for (int32_t a = 0; a < A; a++)
+                for (int32_t s = 0; s < M * B; s++)
+                    std::copy_n(&cache.pages[cache.row(a, s)], X, &moved.pages[moved.row(a, s)]);
+            std::swap(moved, cache);
+            expect_same_bits(o, compute(two, 0, static_cast<size_t>(T)), what + ", other pages");
+        }
+    }
+}
+
+// Infinite and NaN scores mean what the definition says; a NaN beyond a row's position is not seen.
+void test_mla_attention_not_finite() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        Random random(kSeed);
+        int32_t H = 3, C = 20, R = 2, B = 4, M = 4, X = C + R;
+        Cache cache(1, M, B, X, random);
+        // The keys of the first two pages have score -inf, position 9 is NaN.
+        std::vector<float> q(area(3 * H, X), 1.0f);
+        for (int32_t s = 0; s < 8; s++) cache.pages[cache.row(0, s) + static_cast<size_t>(C)] = -kInf;
+        cache.pages[cache.row(0, 9)] = kNan;
+        std::vector<int32_t> request_T = {0, 0, 0}, position_T = {8, 3, 10};
+        std::vector<float> o(area(3 * H, C));
+        context.ok(pm_mla_attention(context, o.data(), q.data(), PM_F32, cache.pages.data(), PM_CACHE_F32,
+                                    cache.table_AM.data(), request_T.data(), position_T.data(), 0.5f, 3, H, C, R, 1, M,
+                                    B, cache.page_count),
+                   "mla_attention, not finite");
+        for (size_t i = 0; i < o.size(); i++) {
+            // Only position 8 has a share; all shares are NaN where every score is -inf, or one is NaN.
+            bool first = i < area(H, C);
+            float expected = cache.pages[cache.row(0, 8) + i % static_cast<size_t>(C)];
+            expect(first ? o[i] == expected : std::isnan(o[i]), "isa=%s: o[%zu] is %g", isa.c_str(), i, o[i]);
+        }
+    }
+}
+
+void test_gather() {
+    for (const std::string &isa : instruction_sets())
+        for (auto [N, T, D] : {std::tuple{0, 1, 1}, {1, 1, 1}, {7, 3, 69}, {300, 5, 576}}) {
+            Context context("threads=2 isa=" + isa);
+            Random random(kSeed);
+            std::vector<float> x_TD = random.normals(int64_t{T} * D), y_ND(area(N, D));
+            std::vector<int32_t> token_N;
+            for (int32_t n = 0; n < N; n++) token_N.push_back(random.below(T));
+            context.ok(pm_gather(context, y_ND.data(), x_TD.data(), PM_F32, token_N.data(), N, T, D), "gather");
+            std::vector<float> expected;
+            for (int32_t token : token_N)
+                expected.insert(expected.end(), x_TD.begin() + int64_t{token} * D,
+                                x_TD.begin() + int64_t{token + 1} * D);
+            expect_same_bits(expected, y_ND, name("gather", isa, {N, T, D}));
+        }
+}
+
+void test_combine() {
+    for (const std::string &isa : instruction_sets())
+        for (auto [N, T, D] : {std::tuple{0, 1, 1}, {1, 1, 1}, {7, 3, 69}, {300, 5, 576}}) {
+            std::string what = name("combine", isa, {N, T, D});
+            Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+            Random random(kSeed);
+            std::vector<float> x_ND = random.normals(int64_t{N} * D), y_TD = random.normals(int64_t{T} * D);
+            std::vector<float> weight_N = random.normals(N), again_TD = y_TD;
+            std::vector<int32_t> token_N;
+            std::vector<double> expected(y_TD.begin(), y_TD.end());
+            for (int64_t n = 0; n < N; n++) {
+                token_N.push_back(random.below(T));
+                for (int64_t d = 0; d < D; d++)
+                    expected[area(token_N.back(), D) + static_cast<size_t>(d)] +=
+                        double{weight_N[static_cast<size_t>(n)]} * x_ND[area(n, D) + static_cast<size_t>(d)];
+            }
+            one.ok(pm_combine(one, y_TD.data(), x_ND.data(), PM_F32, token_N.data(), weight_N.data(), N, T, D), what);
+            two.ok(pm_combine(two, again_TD.data(), x_ND.data(), PM_F32, token_N.data(), weight_N.data(), N, T, D),
+                   what);
+            expect_close(expected, y_TD, D, N, what);
+            expect_same_bits(y_TD, again_TD, what + ", two threads");
+        }
+}
+
+void test_swiglu() {
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (auto [N, F] : {std::pair{0, 1}, {1, 1}, {3, 7}, {5, 69}, {60, 1031}}) {
+            std::string what = name("swiglu", isa, {N, F});
+            Random random(kSeed);
+            std::vector<float> gate = random.normals(int64_t{N} * F, 8), up = random.normals(int64_t{N} * F);
+            if (N == 5) gate[3] = kNan, gate[100] = kInf, gate[101] = -kInf, gate[200] = -200, gate[201] = 200;
+            std::vector<float> y(gate.size());
+            one.ok(pm_swiglu(one, y.data(), gate.data(), up.data(), PM_F32, N, F), what);
+            for (size_t i = 0; i < y.size(); i++) {
+                double z = gate[i], expected = z / (1 + std::exp(-z)) * up[i];
+                // 4 roundings and exp's 2 units; what fp32 calls subnormal may be 0.
+                bool same = std::isnan(expected)
+                                ? std::isnan(y[i])
+                                : y[i] == expected || std::fabs(y[i] - expected) <= 8e-7 * std::fabs(expected) + 1e-36;
+                expect(same, "%s: silu(%g) * %g is %.9g, should be %.9g", what.c_str(), gate[i], up[i], y[i], expected);
+            }
+            std::vector<float> in_gate = gate, in_up = up;
+            two.ok(pm_swiglu(two, in_gate.data(), in_gate.data(), up.data(), PM_F32, N, F), what);
+            two.ok(pm_swiglu(two, in_up.data(), gate.data(), in_up.data(), PM_F32, N, F), what);
+            expect_same_bits(y, in_gate, what + ", y is gate");
+            expect_same_bits(y, in_up, what + ", y is up");
+            // The same element gives the same bits wherever it stands.
+            for (int64_t i = 0; i < std::min<int64_t>(N * F, 40); i++) {
+                float alone;
+                auto at = static_cast<size_t>(i);
+                one.ok(pm_swiglu(one, &alone, &gate[at], &up[at], PM_F32, 1, 1), what);
+                expect(std::memcmp(&alone, &y[at], 4) == 0, "%s: element %zu alone differs", what.c_str(), at);
+            }
+        }
+    }
+}
+
+// exp as it is seen through swiglu: silu(-x) with up = -1/x is 1 / (1 + exp(x)); its error is measured where it is
+// largest.
+void test_exp() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        std::vector<float> gate, up, y;
+        for (double z = -87; z < 20; z += 0.0137) gate.push_back(static_cast<float>(z)), up.push_back(1);
+        y.resize(gate.size());
+        context.ok(pm_swiglu(context, y.data(), gate.data(), up.data(), PM_F32, 1, static_cast<int32_t>(gate.size())),
+                   "exp");
+        double worst = 0;
+        for (size_t i = 0; i < y.size(); i++) {
+            double z = gate[i], expected = z / (1 + std::exp(-z));
+            worst = std::max(worst, std::fabs(y[i] - expected) / std::fabs(expected));
+        }
+        // exp 2 units of 2^-24 .. 2^-23, then an addition and a division of half a unit each.
+        expect(worst < 4.0 * 0x1p-23, "isa=%s: silu's relative error is %g", isa.c_str(), worst);
+    }
+}
+
+void test_add() {
+    for (const std::string &isa : instruction_sets())
+        for (auto [T, D] : {std::pair{0, 1}, {1, 1}, {3, 7}, {5, 69}, {60, 1031}}) {
+            Context context("threads=2 isa=" + isa);
+            Random random(kSeed);
+            std::vector<float> y = random.normals(int64_t{T} * D), x = random.normals(int64_t{T} * D), expected = y;
+            for (size_t i = 0; i < y.size(); i++) expected[i] += x[i];
+            context.ok(pm_add(context, y.data(), x.data(), PM_F32, T, D), "add");
+            expect_same_bits(expected, y, name("add", isa, {T, D}));
+        }
+}
+
+void test_embed() {
+    for (const std::string &isa : instruction_sets())
+        for (int32_t format : kVectorFormats)
+            for (auto [T, V, D] : {std::tuple{0, 1, 1}, {1, 1, 1}, {7, 3, 69}, {50, 40, 576}}) {
+                Context context("threads=2 isa=" + isa);
+                Random random(kSeed);
+                Weight w(format, V, D, random);
+                std::vector<float> y(area(T, D)), expected;
+                std::vector<int32_t> token_T;
+                for (int32_t t = 0; t < T; t++) {
+                    token_T.push_back(random.below(V));
+                    auto row = w.value_FD.begin() + int64_t{token_T.back()} * D;
+                    expected.insert(expected.end(), row, row + D);
+                }
+                context.ok(pm_embed(context, y.data(), PM_F32, w.data(), format, token_T.data(), T, V, D), "embed");
+                expect_same_bits(expected, y, name("embed", isa, {T, V, D}) + " " + format_name(format));
+            }
+}
+
+void test_argmax() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=2 isa=" + isa);
+        auto index = [&](std::vector<float> x) {
+            int32_t result = -1;
+            context.ok(pm_argmax(context, &result, x.data(), PM_F32, 1, static_cast<int32_t>(x.size())), "argmax");
+            return result;
+        };
+        expect(index({3}) == 0, "one element");
+        expect(index({kNan}) == 0 && index({kNan, kNan, kNan}) == 0, "all NaN: 0");
+        expect(index({kNan, -kInf, kNan}) == 1, "NaN is never chosen");
+        expect(index({-kInf, -kInf}) == 0, "the lowest of equals");
+        expect(index({-0.0f, 0.0f}) == 0, "zeros are equal");
+        expect(index({-5, -3, -3, -4}) == 1, "a tie");
+        for (size_t V : {1u, 7u, 16u, 69u, 1000u}) {
+            Random random(kSeed);
+            std::vector<float> x_TV, expected;
+            std::vector<int32_t> index_T(200), expected_T;
+            for (size_t t = 0; t < index_T.size(); t++) {
+                std::vector<float> x;
+                for (size_t v = 0; v < V; v++)
+                    x.push_back(random.below(9) == 0 ? kNan : static_cast<float>(random.below(50)) - 25);
+                int32_t best = -1;
+                for (size_t v = 0; v < V; v++)
+                    if (!std::isnan(x[v]) && (best < 0 || x[v] > x[static_cast<size_t>(best)]))
+                        best = static_cast<int32_t>(v);
+                expected_T.push_back(std::max(best, 0));
+                x_TV.insert(x_TV.end(), x.begin(), x.end());
+            }
+            context.ok(pm_argmax(context, index_T.data(), x_TV.data(), PM_F32, 200, static_cast<int32_t>(V)), "argmax");
+            expect(index_T == expected_T, "isa=%s: argmax of 200 rows of %zu", isa.c_str(), V);
+        }
+    }
+}
+
+// The caller's rounding mode and treatment of subnormals change nothing, and are there again afterwards.
+void test_arithmetic_mode() {
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        Random random(kSeed);
+        Weight w(PM_W_F8_E4M3_B128, 257, 300, random, 1e-3f);
+        std::vector<float> x = random.normals(300 * 3, 1e-30f);
+        std::vector<float> expected = gemm(one, x, w, 3, "arithmetic mode");
+        std::fesetround(FE_UPWARD);
+#if defined(__x86_64__)
+        constexpr unsigned kSubnormalsAreZero = 0x8040;
+        unsigned before = _mm_getcsr();
+        _mm_setcsr(before | kSubnormalsAreZero);
+#endif
+        std::vector<float> a = gemm(one, x, w, 3, "arithmetic mode"), b = gemm(two, x, w, 3, "arithmetic mode");
+#if defined(__x86_64__)
+        bool kept = (_mm_getcsr() & kSubnormalsAreZero) == kSubnormalsAreZero;
+        _mm_setcsr(before);
+        expect(kept, "isa=%s: the caller's treatment of subnormals was changed", isa.c_str());
+#endif
+        expect(std::fegetround() == FE_UPWARD, "isa=%s: the caller's rounding mode was changed", isa.c_str());
+        std::fesetround(FE_TONEAREST);
+        expect_same_bits(expected, a, "arithmetic mode, one thread");
+        expect_same_bits(expected, b, "arithmetic mode, two threads");
+    }
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    return run(argc, argv,
+               {{"gemm", test_gemm},
+                {"not_finite", test_not_finite},
+                {"e4m3_codes", test_e4m3_codes},
+                {"e4m3_exact_path", test_e4m3_exact_path},
+                {"grouped_gemm", test_grouped_gemm},
+                {"rms_norm", test_rms_norm},
+                {"mla_query", test_mla_query},
+                {"mla_output", test_mla_output},
+                {"latent_append", test_latent_append},
+                {"mla_attention", test_mla_attention},
+                {"mla_attention_not_finite", test_mla_attention_not_finite},
+                {"gather", test_gather},
+                {"combine", test_combine},
+                {"swiglu", test_swiglu},
+                {"exp", test_exp},
+                {"add", test_add},
+                {"embed", test_embed},
+                {"argmax", test_argmax},
+                {"arithmetic_mode", test_arithmetic_mode}});
+}
