@@ -1,6 +1,7 @@
 package org.panamoe.backend;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -30,7 +31,7 @@ public final class ExpertTable {
         for (var w : w_E) {
             if (w.format() != first.format() || w.data().rank() != 2 || F(w) != F(first) || D(w) != D(first))
                 throw new IllegalArgumentException("experts differ: %s and %s".formatted(first, w));
-            if (!w.data().data.scope().equals(first.data().data.scope()))
+            if (!owners(w).equals(owners(first)))
                 throw new IllegalArgumentException("experts of one table have different owners");
         }
         address_E = addresses(kernels, arena, w_E.stream().map(Weight::data).toList());
@@ -59,6 +60,16 @@ public final class ExpertTable {
     @Override
     public String toString() {
         return E() + " x " + w_E.getFirst();
+    }
+
+    /** Whether the experts' memory is still there; nothing else tells, since the tables hold mere addresses. */
+    boolean alive() {
+        return owners(w_E.getFirst()).stream().allMatch(MemorySegment.Scope::isAlive);
+    }
+
+    private static List<MemorySegment.Scope> owners(Weight w) {
+        var data = w.data().data.scope();
+        return w.scale() == null ? List.of(data) : List.of(data, w.scale().data.scope());
     }
 
     private static int F(Weight w) {

@@ -17,16 +17,17 @@ public final class Tensor {
     public final MemorySegment data;
     public final DType dtype;
     private final long[] shape;
+    private final long bytes;
 
     /** @throws IllegalArgumentException if a size is negative or {@code data} is shorter than the shape needs */
     public Tensor(MemorySegment data, DType dtype, long... shape) {
         this.data = data;
         this.dtype = dtype;
         this.shape = shape.clone();
-        for (long size : shape) if (size < 0) throw new IllegalArgumentException(this + " has a negative size");
-        if (!onDevice() && data.byteSize() < bytes())
+        this.bytes = bytes(dtype, shape);
+        if (!onDevice() && data.byteSize() < bytes)
             throw new IllegalArgumentException(
-                    "%s takes %d bytes, the segment has %d".formatted(this, bytes(), data.byteSize()));
+                    "%s takes %d bytes, the segment has %d".formatted(this, bytes, data.byteSize()));
     }
 
     /** Memory of the host, aligned to 64 bytes, zeroed; freed when {@code arena} closes. */
@@ -53,22 +54,24 @@ public final class Tensor {
 
     /** @throws ArithmeticException if the size does not fit an int; no size that crosses the boundary may exceed it */
     public int dim(int i) {
-        return Math.toIntExact(shape[i]);
+        int size = (int) shape[i];
+        if (size != shape[i]) throw new ArithmeticException(this + " has a size beyond int");
+        return size;
     }
 
     /** Number of elements. */
     public long size() {
-        return bytes() / dtype.bytes;
+        return bytes / dtype.bytes;
     }
 
     /** Size of all elements. */
     public long bytes() {
-        return bytes(dtype, shape);
+        return bytes;
     }
 
     /** Whether only a device can read this. */
     public boolean onDevice() {
-        return data.isNative() && data.byteSize() == 0 && bytes() != 0;
+        return data.isNative() && data.byteSize() == 0 && bytes != 0;
     }
 
     /** Rows [from, to) of the first dimension, the same memory. */
@@ -77,17 +80,17 @@ public final class Tensor {
             throw new IndexOutOfBoundsException("rows [%d, %d) of %s".formatted(from, to, this));
         long[] part = shape.clone();
         part[0] = to - from;
-        long row = shape[0] == 0 ? 0 : bytes() / shape[0];
-        // Device memory stays a zero-length segment: only its address moves.
+        long row = shape[0] == 0 ? 0 : bytes / shape[0];
+        // Device memory stays a zero-length segment of the same owner: only its address moves.
         var segment = onDevice()
-                ? MemorySegment.ofAddress(data.address() + from * row)
+                ? data.reinterpret(bytes).asSlice(from * row, 0)
                 : data.asSlice(from * row, (to - from) * row);
         return new Tensor(segment, dtype, part);
     }
 
     /** The same memory with another shape of the same size. */
     public Tensor as(long... other) {
-        if (bytes(dtype, other) != bytes())
+        if (bytes(dtype, other) != bytes)
             throw new IllegalArgumentException("%s is not %s%s".formatted(this, dtype, Arrays.toString(other)));
         return new Tensor(data, dtype, other);
     }
@@ -127,9 +130,15 @@ public final class Tensor {
         return dtype + Arrays.toString(shape);
     }
 
-    private static long bytes(DType dtype, long... shape) {
+    /** Size of all elements of such a tensor. */
+    public static long bytes(DType dtype, long... shape) {
         long n = dtype.bytes;
-        for (long size : shape) n = Math.multiplyExact(n, size);
+        for (long size : shape) {
+            if (size < 0) throw new IllegalArgumentException(dtype + Arrays.toString(shape) + " has a negative size");
+            if (Math.multiplyHigh(n, size) != 0 || n * size < 0)
+                throw new IllegalArgumentException(dtype + Arrays.toString(shape) + " is too large");
+            n *= size;
+        }
         return n;
     }
 }

@@ -1,0 +1,339 @@
+package org.panamoe.backend;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/**
+ * What panamoe.h asks of the arguments of each function, checked before any back end sees them, so that a mistake names
+ * both sides. The letters behind a name are its shape, and within a call one letter is one size; a {@code ?} is a size
+ * without a letter of its own. What index arrays hold is for the back end to check.
+ *
+ * <p>One static method for each function of {@link Kernels}; the result knows the size of each letter.
+ */
+final class Contract {
+    private static final int UNKNOWN = -1;
+
+    private final String function;
+    private final boolean device;
+
+    /** By letter: its size, and the name and value of the argument that set it. */
+    private final int[] size = new int['Z' - 'A' + 1];
+
+    private final @Nullable String[] nameOf = new String[size.length];
+    private final @Nullable Object[] argumentOf = new Object[size.length];
+
+    /** Every function has one result, and it is the first argument. */
+    private String resultName = "";
+
+    private @Nullable Tensor result;
+
+    private Contract(String function, boolean device) {
+        this.function = function;
+        this.device = device;
+        Arrays.fill(size, UNKNOWN);
+    }
+
+    static void copy(boolean device, Tensor to, Tensor from) {
+        var c = new Contract("copy", device);
+        c.require(to.dtype == from.dtype && to.bytes() == from.bytes(), "to is %s, from is %s", to, from);
+        c.inReach("to", to, to);
+        c.inReach("from", from, from);
+        c.require(!to.data.isReadOnly(), "to is %s in read-only memory", to);
+        c.require(!overlap(to, from), "to and from overlap");
+    }
+
+    static Contract rmsNorm(boolean device, Tensor y_TD, Tensor x_TD, Weight w_D) {
+        return new Contract("rmsNorm", device)
+                .result("y_TD", y_TD)
+                .inputOrResult("x_TD", x_TD)
+                .unscaled("w_D", "D", w_D);
+    }
+
+    static Contract gemm(boolean device, Tensor y_TF, Tensor x_TD, Weight w_FD) {
+        return new Contract("gemm", device)
+                .result("y_TF", y_TF)
+                .input("x_TD", x_TD)
+                .weight("w_FD", "FD", w_FD);
+    }
+
+    static Contract groupedGemm(boolean device, Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
+        var c = new Contract("groupedGemm", device).result("y_NF", y_NF).input("x_ND", x_ND);
+        c.set('E', w_E.E(), "w_E", w_E);
+        c.set('F', w_E.F(), "w_E", w_E);
+        c.set('D', w_E.D(), "w_E", w_E);
+        c.place("w_E", w_E, w_E.address_E);
+        if (w_E.scaleAddress_E != null) c.place("w_E", w_E, w_E.scaleAddress_E);
+        // A table's segment does not keep alive what its addresses point to.
+        c.alive(w_E.alive(), "w_E", w_E);
+        int E = c.of('E');
+        c.type("offset_E1", offset_E1, DType.I32);
+        c.require(
+                offset_E1.rank() == 1 && offset_E1.dim(0) == E + 1L,
+                "w_E is %s, offset_E1 is %s: it takes E + 1 offsets",
+                w_E,
+                offset_E1);
+        c.aligned("offset_E1", offset_E1);
+        c.place("offset_E1", offset_E1, offset_E1);
+        return c;
+    }
+
+    static Contract mlaQuery(boolean device, Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
+        var c = new Contract("mlaQuery", device)
+                .result("q_THX", q_THX)
+                .input("q_THPR", "TH?", q_THPR)
+                .weight("kvB", "?C", kvB)
+                .index("position_T", position_T)
+                .rope(rope);
+        int H = c.of('H'), C = c.of('C'), R = c.of('R');
+        c.require(
+                c.of('X') == (long) C + R,
+                "q_THX is %s, kvB is %s, cos_SZ is %s: X is not C + R",
+                q_THX,
+                kvB,
+                rope.cos_SZ());
+        c.set('P', q_THPR.dim(2) - R, "q_THPR", q_THPR);
+        return c.kvB(kvB, H, 'P', 'U');
+    }
+
+    static Contract latentAppend(boolean device, LatentPages pages, Tensor kv_TX, Weight norm_C, Rows rows, Rope rope) {
+        var c = new Contract("latentAppend", device)
+                .result("pages_SBX", "?BX", pages.pages_SBX(), DType.F32)
+                .input("kv_TX", kv_TX)
+                .unscaled("norm_C", "C", norm_C)
+                .rows(rows)
+                .rope(rope);
+        c.require(
+                c.of('X') == (long) c.of('C') + c.of('R'),
+                "kv_TX is %s, norm_C is %s, cos_SZ is %s: X is not C + R",
+                kv_TX,
+                norm_C,
+                rope.cos_SZ());
+        return c;
+    }
+
+    static Contract mlaAttention(boolean device, Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows) {
+        var c = new Contract("mlaAttention", device)
+                .result("o_THC", o_THC)
+                .input("q_THX", q_THX)
+                .input("pages_SBX", "?BX", pages.pages_SBX())
+                .rows(rows);
+        c.set('R', c.of('X') - c.of('C'), "q_THX", q_THX);
+        return c;
+    }
+
+    static Contract mlaOutput(boolean device, Tensor o_THU, Tensor o_THC, Weight kvB) {
+        var c = new Contract("mlaOutput", device)
+                .result("o_THU", o_THU)
+                .input("o_THC", o_THC)
+                .weight("kvB", "?C", kvB);
+        return c.kvB(kvB, c.of('H'), 'U', 'P');
+    }
+
+    static Contract gather(boolean device, Tensor y_ND, Tensor x_TD, Tensor token_N) {
+        return new Contract("gather", device)
+                .result("y_ND", y_ND)
+                .input("x_TD", x_TD)
+                .index("token_N", token_N);
+    }
+
+    static Contract combine(boolean device, Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
+        return new Contract("combine", device)
+                .result("y_TD", y_TD)
+                .input("x_ND", x_ND)
+                .index("token_N", token_N)
+                .input("weight_N", weight_N);
+    }
+
+    static Contract swiglu(boolean device, Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
+        return new Contract("swiglu", device)
+                .result("y_NF", y_NF)
+                .inputOrResult("gate_NF", gate_NF)
+                .inputOrResult("up_NF", up_NF);
+    }
+
+    static Contract add(boolean device, Tensor y_TD, Tensor x_TD) {
+        return new Contract("add", device).result("y_TD", y_TD).input("x_TD", x_TD);
+    }
+
+    static Contract embed(boolean device, Tensor y_TD, Weight w_VD, Tensor token_T) {
+        return new Contract("embed", device)
+                .result("y_TD", y_TD)
+                .unscaled("w_VD", "VD", w_VD)
+                .index("token_T", token_T);
+    }
+
+    static Contract argmax(boolean device, Tensor index_T, Tensor x_TV) {
+        return new Contract("argmax", device)
+                .result("index_T", "T", index_T, DType.I32)
+                .input("x_TV", x_TV);
+    }
+
+    static String stillAllocated(long bytes) {
+        return "close: %d bytes are still allocated: close models and caches first".formatted(bytes);
+    }
+
+    /** The size of a letter. */
+    int of(char letter) {
+        int n = size[letter - 'A'];
+        assert n != UNKNOWN : function + " has no " + letter;
+        return n;
+    }
+
+    private Contract result(String name, Tensor tensor) {
+        return result(name, name, tensor, DType.F32); // the name ends in its letters
+    }
+
+    private Contract result(String name, String letters, Tensor tensor, DType type) {
+        type(name, tensor, type);
+        shape(name, letters, tensor, tensor);
+        aligned(name, tensor);
+        inReach(name, tensor, tensor);
+        require(!tensor.data.isReadOnly(), "%s is %s in read-only memory", name, tensor);
+        resultName = name;
+        result = tensor;
+        return this;
+    }
+
+    private Contract input(String name, Tensor tensor) {
+        return input(name, name, tensor);
+    }
+
+    private Contract input(String name, String letters, Tensor tensor) {
+        type(name, tensor, DType.F32);
+        shape(name, letters, tensor, tensor);
+        aligned(name, tensor);
+        place(name, tensor, tensor);
+        return this;
+    }
+
+    /** An input that may be the result itself, though not a shifted part of it. */
+    private Contract inputOrResult(String name, Tensor tensor) {
+        type(name, tensor, DType.F32);
+        shape(name, name, tensor, tensor);
+        aligned(name, tensor);
+        if (result != null && tensor.data.address() == result.data.address()) inReach(name, tensor, tensor);
+        else place(name, tensor, tensor);
+        return this;
+    }
+
+    private Contract index(String name, Tensor tensor) {
+        type(name, tensor, DType.I32);
+        shape(name, name, tensor, tensor);
+        aligned(name, tensor);
+        place(name, tensor, tensor);
+        return this;
+    }
+
+    /** Weights and scales may have any alignment. */
+    private Contract weight(String name, String letters, Weight w) {
+        shape(name, letters, w.data(), w);
+        place(name, w, w.data());
+        if (w.scale() != null) place(name, w, w.scale());
+        return this;
+    }
+
+    private Contract unscaled(String name, String letters, Weight w) {
+        require(
+                w.format() == QuantFormat.F32 || w.format() == QuantFormat.BF16,
+                "%s is %s, but F32 or BF16 is needed",
+                name,
+                w);
+        return weight(name, letters, w);
+    }
+
+    private Contract rope(Rope rope) {
+        input("cos_SZ", rope.cos_SZ());
+        input("sin_SZ", rope.sin_SZ());
+        set('R', Math.multiplyExact(2, of('Z')), "cos_SZ", rope.cos_SZ());
+        return this;
+    }
+
+    private Contract rows(Rows rows) {
+        index("table_AM", rows.table_AM());
+        index("request_T", rows.request_T());
+        return index("position_T", rows.position_T());
+    }
+
+    /** kv_b_proj has H * (P + U) rows: of P and U, the known one tells the other. */
+    private Contract kvB(Weight kvB, int H, char known, char unknown) {
+        int rows = kvB.data().dim(0), one = rows / H - of(known);
+        require(
+                rows % H == 0 && one > 0,
+                "kvB is %s: its rows are not H * (P + U) with H = %s, %s = %s",
+                kvB,
+                H,
+                known,
+                of(known));
+        set(unknown, one, "kvB", kvB);
+        return this;
+    }
+
+    private void shape(String name, String letters, Tensor tensor, Object shown) {
+        int from = letters.lastIndexOf('_') + 1, rank = letters.length() - from;
+        require(tensor.rank() == rank, "%s is %s, which has not %s dimensions", name, shown, rank);
+        for (int i = 0; i < rank; i++) {
+            char letter = letters.charAt(from + i);
+            if (letter == '?') require(tensor.dim(i) > 0, "%s is %s: a size is 0", name, shown);
+            else set(letter, tensor.dim(i), name, shown);
+        }
+    }
+
+    private void set(char letter, int n, String name, Object argument) {
+        int i = letter - 'A';
+        if (size[i] == n) return;
+        if (size[i] != UNKNOWN)
+            throw new IllegalArgumentException("%s: %s is %s, %s is %s: %s differs"
+                    .formatted(function, nameOf[i], argumentOf[i], name, argument, letter));
+        require(n > 0 || (n == 0 && (letter == 'T' || letter == 'N')), "%s is %s: %s is %s", name, argument, letter, n);
+        size[i] = n;
+        nameOf[i] = name;
+        argumentOf[i] = argument;
+    }
+
+    private void type(String name, Tensor tensor, DType type) {
+        require(tensor.dtype == type, "%s is %s, but %s is needed", name, tensor, type);
+    }
+
+    private void aligned(String name, Tensor tensor) {
+        require(
+                tensor.data.address() % tensor.dtype.bytes == 0,
+                "%s is %s at an address that is no multiple of %s",
+                name,
+                tensor,
+                tensor.dtype.bytes);
+    }
+
+    /** In the memory of the back end, and apart from the result. */
+    private void place(String name, Object shown, Tensor tensor) {
+        inReach(name, shown, tensor);
+        require(result == null || !overlap(result, tensor), "%s is %s and overlaps %s", name, shown, resultName);
+    }
+
+    private void inReach(String name, Object shown, Tensor tensor) {
+        alive(tensor.data.scope().isAlive(), name, shown);
+        require(tensor.data.isNative(), "%s is %s on the Java heap, which native code cannot see", name, shown);
+        // Only a copy has a side in the other memory.
+        if (tensor.bytes() != 0 && tensor.onDevice() != device && !(device && function.equals("copy")))
+            throw new IllegalArgumentException("%s: %s is %s in the memory of %s, this back end computes in that of %s"
+                    .formatted(
+                            function, name, shown, device ? "the host" : "a device", device ? "a device" : "the host"));
+    }
+
+    private void alive(boolean alive, String name, Object shown) {
+        if (!alive)
+            throw new IllegalStateException("%s: %s is %s, whose memory is closed".formatted(function, name, shown));
+    }
+
+    private void require(boolean holds, String message, Object... arguments) {
+        if (!holds) throw new IllegalArgumentException(function + ": " + message.formatted(arguments));
+    }
+
+    private static boolean overlap(Tensor a, Tensor b) {
+        long atA = a.data.address(), atB = b.data.address();
+        return atA < atB + b.bytes() && atB < atA + a.bytes();
+    }
+}

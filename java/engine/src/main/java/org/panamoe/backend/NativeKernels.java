@@ -1,0 +1,371 @@
+package org.panamoe.backend;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/** Kernels of any library that exports panamoe.h. */
+final class NativeKernels implements Kernels {
+    private final Header pm;
+    private final OneCaller caller = new OneCaller();
+    private final MemorySegment context;
+    private final String description;
+    private final boolean device;
+
+    /** @throws KernelException if the library has another ABI or refuses the options */
+    NativeKernels(SymbolLookup library, String options) {
+        pm = new Header(library);
+        int abi = value(() -> (int) pm.abi.invokeExact());
+        if (abi != Header.ABI)
+            throw new KernelException("the library has ABI %d, Java has %d".formatted(abi, Header.ABI));
+        context = open(options);
+        description = Header.text(value(() -> (MemorySegment) pm.describe.invokeExact(context)));
+        device = value(() -> (int) pm.memory.invokeExact(context)) == Header.DEVICE;
+    }
+
+    @Override
+    public String describe() {
+        return description;
+    }
+
+    @Override
+    public Tensor allocate(Arena arena, DType dtype, long... shape) {
+        long bytes = Tensor.bytes(dtype, shape);
+        var data = address(bytes);
+        try {
+            return new Tensor(data.reinterpret(device ? 0 : bytes, arena, this::free), dtype, shape);
+        } catch (RuntimeException e) { // the arena is closed, or belongs to another thread
+            free(data);
+            throw e;
+        }
+    }
+
+    @Override
+    public long allocated() {
+        caller.enter("allocated");
+        try {
+            return bytesAllocated();
+        } finally {
+            caller.leave();
+        }
+    }
+
+    @Override
+    public void copy(Tensor to, Tensor from) {
+        Contract.copy(device, to, from);
+        call("copy", () -> (int) pm.copy.invokeExact(context, to.data, from.data, to.bytes()));
+    }
+
+    @Override
+    public void synchronize() {
+        call("synchronize", () -> (int) pm.synchronize.invokeExact(context));
+    }
+
+    @Override
+    public float readBandwidth() {
+        return measure("readBandwidth", Header.READ_BANDWIDTH);
+    }
+
+    @Override
+    public float fmaRate() {
+        return measure("fmaRate", Header.FMA_RATE);
+    }
+
+    @Override
+    public void rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D, float eps) {
+        var c = Contract.rmsNorm(device, y_TD, x_TD, w_D);
+        int T = c.of('T'), D = c.of('D');
+        call("rmsNorm", () -> (int) pm.rmsNorm.invokeExact(
+                context, y_TD.data, x_TD.data, Header.F32, w_D.data().data, w_D.format().id, T, D, eps));
+    }
+
+    @Override
+    public void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD) {
+        var c = Contract.gemm(device, y_TF, x_TD, w_FD);
+        int T = c.of('T'), D = c.of('D'), F = c.of('F');
+        call("gemm", () -> (int) pm.gemm.invokeExact(
+                context,
+                y_TF.data,
+                x_TD.data,
+                Header.F32,
+                w_FD.data().data,
+                data(w_FD.scale()),
+                w_FD.format().id,
+                T,
+                D,
+                F));
+    }
+
+    @Override
+    public void groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
+        var c = Contract.groupedGemm(device, y_NF, x_ND, w_E, offset_E1);
+        int N = c.of('N'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        call("groupedGemm", () -> (int) pm.groupedGemm.invokeExact(
+                context,
+                y_NF.data,
+                x_ND.data,
+                Header.F32,
+                w_E.address_E.data,
+                data(w_E.scaleAddress_E),
+                w_E.format().id,
+                offset_E1.data,
+                N,
+                D,
+                F,
+                E));
+    }
+
+    @Override
+    public void mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
+        var c = Contract.mlaQuery(device, q_THX, q_THPR, kvB, position_T, rope);
+        int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R'), S = c.of('S');
+        call("mlaQuery", () -> (int) pm.mlaQuery.invokeExact(
+                context,
+                q_THX.data,
+                q_THPR.data,
+                Header.F32,
+                kvB.data().data,
+                data(kvB.scale()),
+                kvB.format().id,
+                position_T.data,
+                rope.cos_SZ().data,
+                rope.sin_SZ().data,
+                T,
+                H,
+                P,
+                U,
+                C,
+                R,
+                S));
+    }
+
+    @Override
+    public void latentAppend(LatentPages pages, Tensor kv_TX, Weight norm_C, float eps, Rows rows, Rope rope) {
+        var c = Contract.latentAppend(device, pages, kv_TX, norm_C, rows, rope);
+        int T = c.of('T'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B'), S = c.of('S');
+        int pageCount = pages.pages_SBX().dim(0);
+        call("latentAppend", () -> (int) pm.latentAppend.invokeExact(
+                context,
+                pages.pages_SBX().data,
+                Header.CACHE_F32,
+                kv_TX.data,
+                Header.F32,
+                norm_C.data().data,
+                norm_C.format().id,
+                eps,
+                rows.table_AM().data,
+                rows.request_T().data,
+                rows.position_T().data,
+                rope.cos_SZ().data,
+                rope.sin_SZ().data,
+                T,
+                C,
+                R,
+                A,
+                M,
+                B,
+                pageCount,
+                S));
+    }
+
+    @Override
+    public void mlaAttention(Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows, float scale) {
+        var c = Contract.mlaAttention(device, o_THC, q_THX, pages, rows);
+        int T = c.of('T'), H = c.of('H'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B');
+        int pageCount = pages.pages_SBX().dim(0);
+        call("mlaAttention", () -> (int) pm.mlaAttention.invokeExact(
+                context,
+                o_THC.data,
+                q_THX.data,
+                Header.F32,
+                pages.pages_SBX().data,
+                Header.CACHE_F32,
+                rows.table_AM().data,
+                rows.request_T().data,
+                rows.position_T().data,
+                scale,
+                T,
+                H,
+                C,
+                R,
+                A,
+                M,
+                B,
+                pageCount));
+    }
+
+    @Override
+    public void mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB) {
+        var c = Contract.mlaOutput(device, o_THU, o_THC, kvB);
+        int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C');
+        call("mlaOutput", () -> (int) pm.mlaOutput.invokeExact(
+                context,
+                o_THU.data,
+                o_THC.data,
+                Header.F32,
+                kvB.data().data,
+                data(kvB.scale()),
+                kvB.format().id,
+                T,
+                H,
+                P,
+                U,
+                C));
+    }
+
+    @Override
+    public void gather(Tensor y_ND, Tensor x_TD, Tensor token_N) {
+        var c = Contract.gather(device, y_ND, x_TD, token_N);
+        int N = c.of('N'), T = c.of('T'), D = c.of('D');
+        call("gather", () ->
+                (int) pm.gather.invokeExact(context, y_ND.data, x_TD.data, Header.F32, token_N.data, N, T, D));
+    }
+
+    @Override
+    public void combine(Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
+        var c = Contract.combine(device, y_TD, x_ND, token_N, weight_N);
+        int N = c.of('N'), T = c.of('T'), D = c.of('D');
+        call("combine", () -> (int) pm.combine.invokeExact(
+                context, y_TD.data, x_ND.data, Header.F32, token_N.data, weight_N.data, N, T, D));
+    }
+
+    @Override
+    public void swiglu(Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
+        var c = Contract.swiglu(device, y_NF, gate_NF, up_NF);
+        int N = c.of('N'), F = c.of('F');
+        call("swiglu", () ->
+                (int) pm.swiglu.invokeExact(context, y_NF.data, gate_NF.data, up_NF.data, Header.F32, N, F));
+    }
+
+    @Override
+    public void add(Tensor y_TD, Tensor x_TD) {
+        var c = Contract.add(device, y_TD, x_TD);
+        int T = c.of('T'), D = c.of('D');
+        call("add", () -> (int) pm.add.invokeExact(context, y_TD.data, x_TD.data, Header.F32, T, D));
+    }
+
+    @Override
+    public void embed(Tensor y_TD, Weight w_VD, Tensor token_T) {
+        var c = Contract.embed(device, y_TD, w_VD, token_T);
+        int T = c.of('T'), V = c.of('V'), D = c.of('D');
+        call("embed", () -> (int) pm.embed.invokeExact(
+                context, y_TD.data, Header.F32, w_VD.data().data, w_VD.format().id, token_T.data, T, V, D));
+    }
+
+    @Override
+    public void argmax(Tensor index_T, Tensor x_TV) {
+        var c = Contract.argmax(device, index_T, x_TV);
+        int T = c.of('T'), V = c.of('V');
+        call("argmax", () -> (int) pm.argmax.invokeExact(context, index_T.data, x_TV.data, Header.F32, T, V));
+    }
+
+    @Override
+    public void close() {
+        if (caller.closed()) return;
+        caller.enter("close");
+        boolean closed = false;
+        try {
+            long bytes = bytesAllocated();
+            if (bytes > 0) throw new IllegalStateException(Contract.stillAllocated(bytes));
+            close(context);
+            closed = true;
+        } finally {
+            if (closed) caller.leaveClosed();
+            else caller.leave();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return description;
+    }
+
+    private MemorySegment open(String options) {
+        try (var local = Arena.ofConfined()) {
+            var out = local.allocate(ADDRESS);
+            var text = local.allocateFrom(options);
+            int status = value(() -> (int) pm.open.invokeExact(out, text));
+            var opened = out.get(ADDRESS, 0);
+            if (status == Header.OK) return opened;
+            if (opened.equals(MemorySegment.NULL)) throw new KernelException("open: out of memory");
+            var reason = error(opened);
+            close(opened);
+            throw new KernelException(reason);
+        }
+    }
+
+    private void close(MemorySegment opened) {
+        value(() -> {
+            pm.close.invokeExact(opened);
+            return Header.OK;
+        });
+    }
+
+    private String error(MemorySegment opened) {
+        return Header.text(value(() -> (MemorySegment) pm.error.invokeExact(opened)));
+    }
+
+    private long bytesAllocated() {
+        return value(() -> (long) pm.allocated.invokeExact(context));
+    }
+
+    /** Runs when an arena closes, in any thread. */
+    private void free(MemorySegment data) {
+        caller.free(() -> check(value(() -> (int) pm.free.invokeExact(context, data))));
+    }
+
+    private float measure(String function, int quantity) {
+        try (var local = Arena.ofConfined()) {
+            var result = local.allocate(JAVA_FLOAT);
+            call(function, () -> (int) pm.measure.invokeExact(context, quantity, result));
+            return result.get(JAVA_FLOAT, 0);
+        }
+    }
+
+    private MemorySegment address(long bytes) {
+        try (var local = Arena.ofConfined()) {
+            var out = local.allocate(ADDRESS);
+            call("allocate", () -> (int) pm.allocate.invokeExact(context, out, bytes));
+            return out.get(ADDRESS, 0);
+        }
+    }
+
+    private void call(String function, Call<Integer> call) {
+        caller.enter(function);
+        try {
+            check(value(call));
+        } finally {
+            caller.leave();
+        }
+    }
+
+    /** The library's text names the function. */
+    private void check(int status) {
+        if (status != Header.OK) throw new KernelException(error(context));
+    }
+
+    private static <V> V value(Call<V> call) {
+        try {
+            return call.invoke();
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e); // a downcall throws nothing checked
+        }
+    }
+
+    private static MemorySegment data(@Nullable Tensor tensor) {
+        return tensor == null ? MemorySegment.NULL : tensor.data;
+    }
+
+    private interface Call<V> {
+        V invoke() throws Throwable;
+    }
+}
