@@ -6,5 +6,7 @@ module org.panamoe.engine {
 
     exports org.panamoe.backend;
     exports org.panamoe.checkpoint;
+    exports org.panamoe.engine;
+    exports org.panamoe.model;
     exports org.panamoe.tensor;
 }

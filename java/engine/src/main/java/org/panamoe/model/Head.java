@@ -1,0 +1,38 @@
+package org.panamoe.model;
+
+import org.panamoe.backend.Kernels;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/** From normed hidden states to logits, for the sampled rows only. */
+final class Head implements AutoCloseable {
+    private final Kernels kernels;
+    private final Workspace workspace;
+    private final Weight head_VD;
+    private final Buffer logits_TV;
+
+    Head(Checkpoint checkpoint, Kernels kernels, Workspace workspace) {
+        this.kernels = kernels;
+        this.workspace = workspace;
+        var config = checkpoint.config();
+        String name = config.tieWordEmbeddings() ? "model.embed_tokens.weight" : "lm_head.weight";
+        head_VD = checkpoint.weight(name, config.vocabSize(), config.hiddenSize());
+        logits_TV = new Buffer(kernels, DType.F32, config.vocabSize());
+    }
+
+    Logits forward(Batch batch, Tensor hidden_TD) {
+        int[] sampled = batch.sampledRows();
+        var logits = logits_TV.rows(sampled.length);
+        var sampled_TD = workspace.sampled_TD.rows(sampled.length);
+        kernels.gather(sampled_TD, hidden_TD, workspace.index_T.fill(sampled.length, sampled));
+        kernels.gemm(logits, sampled_TD, head_VD);
+        return new Logits(kernels, workspace.index_T, logits);
+    }
+
+    @Override
+    public void close() {
+        logits_TV.close();
+    }
+}

@@ -1,0 +1,154 @@
+package org.panamoe.model;
+
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.stream.IntStream;
+import org.panamoe.backend.Kernels;
+import org.panamoe.backend.LatentPages;
+import org.panamoe.backend.Rope;
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.DType;
+
+/**
+ * What attention remembers: for each position and layer (the MTP module's among them) one row of latent and rotated key,
+ * in pages of {@value #B} positions that sequences take and give back. A page id means the same page in every layer.
+ */
+public final class LatentCache implements AutoCloseable {
+    /** Positions in a page. */
+    public static final int B = 64;
+
+    /** One sequence's place in the cache: its pages, and how many positions count. */
+    public static final class Slot {
+        private int[] pages = {};
+        private int length;
+
+        private Slot() {}
+
+        /** Positions [0, length) are remembered. */
+        public int length() {
+            return length;
+        }
+    }
+
+    private final Arena arena = Arena.ofShared();
+    private final LatentPages[] pages_L;
+    private final Rope rope;
+    private final int positions;
+    private final int[] free;
+    private int freeCount;
+
+    /**
+     * @param positions how many positions all sequences have together; rounded up to whole pages
+     * @throws IllegalArgumentException if there are more positions than the model was made for
+     */
+    public LatentCache(Model model, int positions) {
+        var config = model.config();
+        if (positions < 1 || positions > config.maxPositionEmbeddings())
+            throw new IllegalArgumentException("a context of %d positions: the model has max_position_embeddings %d"
+                    .formatted(positions, config.maxPositionEmbeddings()));
+        int pages = Math.ceilDiv(positions, B);
+        this.positions = pages * B;
+        // Lowest ids last, so that they are taken first.
+        free = IntStream.range(0, pages).map(i -> pages - 1 - i).toArray();
+        freeCount = pages;
+        try {
+            rope = new Rotary(config).tables(model.kernels, arena, this.positions);
+            pages_L = allocate(model.kernels, config, pages);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** Bytes that one position takes in all layers. */
+    public static long bytesPerPosition(ModelConfig config) {
+        return (long) layers(config) * (config.kvLoraRank() + config.qkRopeHeadDim()) * DType.F32.bytes;
+    }
+
+    public Slot open() {
+        return new Slot();
+    }
+
+    /** Makes room for positions [0, length) of a slot; false, and nothing changed, if not enough pages are free. */
+    public boolean reserve(Slot slot, int length) {
+        int missing = Math.ceilDiv(length, B) - slot.pages.length;
+        if (missing > freeCount) return false;
+        if (missing > 0) {
+            int held = slot.pages.length;
+            slot.pages = Arrays.copyOf(slot.pages, held + missing);
+            for (int i = held; i < slot.pages.length; i++) slot.pages[i] = free[--freeCount];
+        }
+        return true;
+    }
+
+    /** Forgets the positions from {@code length} on, in every layer; their pages stay the slot's. */
+    public void truncate(Slot slot, int length) {
+        if (length < 0 || length > slot.length)
+            throw new IllegalArgumentException("cannot truncate %d positions to %d".formatted(slot.length, length));
+        slot.length = length;
+    }
+
+    /** Forgets a sequence; the slot may be used again. */
+    public void release(Slot slot) {
+        for (int i = slot.pages.length - 1; i >= 0; i--) free[freeCount++] = slot.pages[i];
+        slot.pages = new int[0];
+        slot.length = 0;
+    }
+
+    /** Positions that all sequences have together. */
+    public int positions() {
+        return positions;
+    }
+
+    LatentPages pages(int layer) {
+        return pages_L[layer];
+    }
+
+    Rope rope() {
+        return rope;
+    }
+
+    /** For each span the ids of its pages, [A, M] with M the most that one has; rows are filled up with their own first. */
+    int[][] table(Batch batch) {
+        int M = batch.spans.stream().mapToInt(s -> s.slot().pages.length).max().orElse(0);
+        return batch.spans.stream()
+                .map(s -> {
+                    int[] row = Arrays.copyOf(s.slot().pages, M);
+                    Arrays.fill(row, s.slot().pages.length, M, s.slot().pages[0]);
+                    return row;
+                })
+                .toArray(int[][]::new);
+    }
+
+    /** Checks that every row of a step has a place. */
+    void requireRoom(Batch batch) {
+        for (var span : batch.spans) {
+            int end = batch.position_T[span.to() - 1] + 1;
+            int room = span.slot().pages.length * B;
+            if (end > room)
+                throw new IllegalArgumentException(
+                        "row for position %d, the slot has room for %d".formatted(end - 1, room));
+        }
+    }
+
+    /** Remembers that the rows of a step were written. */
+    void advance(Batch batch) {
+        for (var span : batch.spans) span.slot().length = batch.position_T[span.to() - 1] + 1;
+    }
+
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) arena.close();
+    }
+
+    private LatentPages[] allocate(Kernels kernels, ModelConfig config, int pages) {
+        int X = config.kvLoraRank() + config.qkRopeHeadDim();
+        return IntStream.range(0, layers(config))
+                .mapToObj(layer -> new LatentPages(kernels.allocate(arena, DType.F32, pages, B, X)))
+                .toArray(LatentPages[]::new);
+    }
+
+    private static int layers(ModelConfig config) {
+        return config.numHiddenLayers() + config.numNextnPredictLayers();
+    }
+}

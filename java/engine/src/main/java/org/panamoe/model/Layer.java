@@ -1,0 +1,45 @@
+package org.panamoe.model;
+
+import java.lang.foreign.Arena;
+import org.panamoe.backend.Kernels;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/** One decoder layer: x += attention(norm(x)); x += ffn(norm(x)). */
+final class Layer {
+    private final Kernels kernels;
+    private final Workspace workspace;
+    private final int index;
+    private final float eps;
+    private final Weight attentionNorm_D;
+    private final MlaAttention attention;
+    private final Weight ffnNorm_D;
+    final Ffn ffn;
+
+    Layer(Checkpoint checkpoint, Kernels kernels, Workspace workspace, Arena arena, int index) {
+        this.kernels = kernels;
+        this.workspace = workspace;
+        this.index = index;
+        int D = checkpoint.config().hiddenSize();
+        eps = checkpoint.config().rmsNormEps();
+        String name = "model.layers." + index + ".";
+        attentionNorm_D = checkpoint.weight(name + "input_layernorm.weight", D);
+        attention = new MlaAttention(checkpoint, kernels, workspace, index);
+        ffnNorm_D = checkpoint.weight(name + "post_attention_layernorm.weight", D);
+        ffn = Ffn.of(checkpoint, kernels, workspace, arena, index);
+    }
+
+    void forward(Tensor x_TD, Step step) {
+        var normed_TD = workspace.normed_TD.rows(step.T());
+        var y_TD = workspace.y_TD.rows(step.T());
+        kernels.rmsNorm(normed_TD, x_TD, attentionNorm_D, eps);
+        attention.forward(y_TD, normed_TD, step);
+        step.observer().attention(index, y_TD);
+        kernels.add(x_TD, y_TD);
+        kernels.rmsNorm(normed_TD, x_TD, ffnNorm_D, eps);
+        ffn.forward(y_TD, normed_TD, step);
+        step.observer().feedForward(index, y_TD);
+        kernels.add(x_TD, y_TD);
+    }
+}

@@ -1,0 +1,85 @@
+package org.panamoe.model;
+
+import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.Kernels;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/**
+ * Multi-head latent attention (DeepSeek-V2 report, section 2.1), absorbed: keys and values are never expanded, queries go
+ * into the latent space and results come back from it, so that attention reads C + R values for each position, whatever
+ * the number of heads.
+ */
+final class MlaAttention {
+    /** Published models have 1e-6 in rms_norm_eps too; these two norms do not look at it. */
+    private static final float LATENT_EPS = 1e-6f;
+
+    private final ModelConfig config;
+    private final Kernels kernels;
+    private final Workspace workspace;
+    private final int layer;
+    private final float softmaxScale;
+    private final @Nullable Weight queryDown_QD;
+    private final @Nullable Weight queryNorm_Q;
+    private final Weight queryUp;
+    private final Weight latentDown_XD;
+    private final Weight latentNorm_C;
+    private final Weight kvB;
+    private final Weight output;
+
+    MlaAttention(Checkpoint checkpoint, Kernels kernels, Workspace workspace, int layer) {
+        config = checkpoint.config();
+        this.kernels = kernels;
+        this.workspace = workspace;
+        this.layer = layer;
+        softmaxScale = new Rotary(config).softmaxScale;
+        long D = config.hiddenSize(), H = config.numAttentionHeads(), Q = config.qLoraRank(), C = config.kvLoraRank();
+        long P = config.qkNopeHeadDim(), R = config.qkRopeHeadDim(), U = config.vHeadDim();
+        String name = "model.layers." + layer + ".self_attn.";
+        if (Q > 0) {
+            queryDown_QD = checkpoint.weight(name + "q_a_proj.weight", Q, D);
+            queryNorm_Q = checkpoint.weight(name + "q_a_layernorm.weight", Q);
+            queryUp = checkpoint.weight(name + "q_b_proj.weight", H * (P + R), Q);
+        } else {
+            queryDown_QD = null;
+            queryNorm_Q = null;
+            queryUp = checkpoint.weight(name + "q_proj.weight", H * (P + R), D);
+        }
+        latentDown_XD = checkpoint.weight(name + "kv_a_proj_with_mqa.weight", C + R, D);
+        latentNorm_C = checkpoint.weight(name + "kv_a_layernorm.weight", C);
+        kvB = checkpoint.weight(name + "kv_b_proj.weight", H * (P + U), C);
+        output = checkpoint.weight(name + "o_proj.weight", D, H * U);
+    }
+
+    void forward(Tensor y_TD, Tensor x_TD, Step step) {
+        int T = step.T(), H = config.numAttentionHeads();
+        var pages = step.cache().pages(layer);
+        var rope = step.cache().rope();
+        var rows = step.rows();
+
+        var kv_TX = workspace.kv_TX.rows(T);
+        kernels.gemm(kv_TX, x_TD, latentDown_XD);
+        kernels.latentAppend(pages, kv_TX, latentNorm_C, LATENT_EPS, rows, rope);
+
+        var q_THPR = workspace.q_THPR.rows(T);
+        kernels.gemm(q_THPR.as(T, (long) H * q_THPR.dim(2)), queryLatent(x_TD, T), queryUp);
+        var q_THX = workspace.q_THX.rows(T);
+        kernels.mlaQuery(q_THX, q_THPR, kvB, rows.position_T(), rope);
+
+        var o_THC = workspace.o_THC.rows(T);
+        kernels.mlaAttention(o_THC, q_THX, pages, rows, softmaxScale);
+        var o_THU = workspace.o_THU.rows(T);
+        kernels.mlaOutput(o_THU, o_THC, kvB);
+        kernels.gemm(y_TD, o_THU.as(T, (long) H * o_THU.dim(2)), output);
+    }
+
+    private Tensor queryLatent(Tensor x_TD, int T) {
+        if (queryDown_QD == null || queryNorm_Q == null) return x_TD;
+        var q_TQ = workspace.q_TQ.rows(T);
+        kernels.gemm(q_TQ, x_TD, queryDown_QD);
+        kernels.rmsNorm(q_TQ, q_TQ, queryNorm_Q, LATENT_EPS);
+        return q_TQ;
+    }
+}

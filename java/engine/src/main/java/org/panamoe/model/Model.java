@@ -1,0 +1,133 @@
+package org.panamoe.model;
+
+import java.lang.foreign.Arena;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.Kernels;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/**
+ * A checkpoint that computes. Weights stay where the checkpoint is mapped, so it and the kernels must outlive the model.
+ * One caller at a time.
+ */
+public final class Model implements AutoCloseable {
+    /**
+     * What a step gives; both are valid until the next step of the same model, or of the same MTP module.
+     *
+     * @param hidden_TD for each row the state after the final norm, in the memory of the back end
+     * @param logits of the sampled rows
+     */
+    public record Output(Tensor hidden_TD, Logits logits) {}
+
+    final Kernels kernels;
+    private final ModelConfig config;
+    private final Arena arena;
+    private final Workspace workspace;
+    private final Buffer hidden_TD;
+    private final Head head;
+    private final Weight embedding_VD;
+    private final Layer[] layers;
+    private final Weight norm_D;
+    private final @Nullable MtpModule mtp;
+    private Observer observer = new Observer() {};
+
+    private Model(Checkpoint checkpoint, Kernels kernels, Arena arena, Workspace workspace) {
+        this.kernels = kernels;
+        this.arena = arena;
+        this.workspace = workspace;
+        config = checkpoint.config();
+        hidden_TD = new Buffer(kernels, DType.F32, config.hiddenSize());
+        head = new Head(checkpoint, kernels, workspace);
+        embedding_VD = checkpoint.weight("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
+        layers = IntStream.range(0, config.numHiddenLayers())
+                .mapToObj(i -> new Layer(checkpoint, kernels, workspace, arena, i))
+                .toArray(Layer[]::new);
+        norm_D = checkpoint.weight("model.norm.weight", config.hiddenSize());
+        mtp = config.numNextnPredictLayers() == 0
+                ? null
+                : new MtpModule(checkpoint, kernels, workspace, arena, embedding_VD);
+    }
+
+    /** Builds the model; nothing is read from the checkpoint but the router's biases. */
+    public static Model load(Checkpoint checkpoint, Kernels kernels) {
+        var arena = Arena.ofShared();
+        var workspace = new Workspace(kernels, checkpoint.config());
+        try {
+            return new Model(checkpoint, kernels, arena, workspace);
+        } catch (RuntimeException | Error e) {
+            workspace.close();
+            arena.close();
+            throw e;
+        }
+    }
+
+    public ModelConfig config() {
+        return config;
+    }
+
+    /** What this model computes on, see {@link Kernels#describe}. */
+    public String describe() {
+        return kernels.describe();
+    }
+
+    /** The draft module, if the checkpoint has one. */
+    public Optional<MtpModule> mtp() {
+        return Optional.ofNullable(mtp);
+    }
+
+    /** From now on this one looks on, in the MTP module too. */
+    public void observe(Observer observer) {
+        this.observer = observer;
+        if (mtp != null) mtp.observe(observer);
+    }
+
+    /**
+     * One step: appends every row to the cache and computes.
+     *
+     * @throws IllegalArgumentException if a token is not in the vocabulary, a span does not continue its slot, or a slot
+     *     lacks room (see {@link LatentCache#reserve})
+     */
+    public Output forward(Batch batch, LatentCache cache) {
+        for (var span : batch.spans)
+            if (batch.position_T[span.from()] != span.slot().length())
+                throw new IllegalArgumentException("a span starts at position %d, its slot holds %d"
+                        .formatted(batch.position_T[span.from()], span.slot().length()));
+        cache.requireRoom(batch);
+        var step = Step.of(batch, cache, workspace, observer);
+        var x_TD = workspace.x_TD.rows(step.T());
+        kernels.embed(x_TD, embedding_VD, workspace.token_T.fill(step.T(), batch.token_T));
+        for (int i = 0; i < layers.length; i++) {
+            observer.residual(i, x_TD);
+            layers[i].forward(x_TD, step);
+        }
+        observer.residual(layers.length, x_TD);
+        var hidden = hidden_TD.rows(step.T());
+        kernels.rmsNorm(hidden, x_TD, norm_D, config.rmsNormEps());
+        cache.advance(batch);
+        return new Output(hidden, head.forward(batch, hidden));
+    }
+
+    /** The bias of a layer's router; empty where the layer has no experts. The MTP module is layer numHiddenLayers. */
+    public Optional<float[]> routerBias(int layer) {
+        var ffn = layer < layers.length ? layers[layer].ffn : mtp().orElseThrow().layer.ffn;
+        return switch (ffn) {
+            case Ffn.Moe moe -> Optional.of(moe.gate().router().bias());
+            case Ffn.Dense dense -> Optional.empty();
+        };
+    }
+
+    @Override
+    public void close() {
+        if (!arena.scope().isAlive()) return;
+        if (mtp != null) mtp.close();
+        head.close();
+        hidden_TD.close();
+        workspace.close();
+        arena.close();
+    }
+}

@@ -1,0 +1,24 @@
+package org.panamoe.model;
+
+import org.panamoe.tensor.Tensor;
+
+/** Looks on while a model computes. What it is given is valid during the call only, and never changed by it. */
+public interface Observer {
+    /** The residual stream: the embedding for layer 0, else what layer - 1 left. */
+    default void residual(int layer, Tensor x_TD) {}
+
+    /** What attention adds to the residual stream. */
+    default void attention(int layer, Tensor y_TD) {}
+
+    /** What the feed-forward part, dense or experts, adds to the residual stream. */
+    default void feedForward(int layer, Tensor y_TD) {}
+
+    /**
+     * The routing of a layer with experts; the MTP module is layer numHiddenLayers.
+     *
+     * @param score_TE after the sigmoid or softmax, before the bias
+     * @param expert_TK the chosen experts, best first
+     * @param share_TK their shares
+     */
+    default void routed(int layer, int T, float[] score_TE, int[] expert_TK, float[] share_TK) {}
+}

@@ -1,0 +1,75 @@
+package org.panamoe.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.panamoe.backend.Kernels;
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.DType;
+
+/** Memory for what is computed on the way through a layer; all layers use it in turn. */
+final class Workspace implements AutoCloseable {
+    private final List<Buffer> buffers = new ArrayList<>();
+
+    final Buffer x_TD, normed_TD, y_TD;
+    final Buffer q_TQ, q_THPR, q_THX, kv_TX, o_THC, o_THU;
+    final Buffer gate_TF, up_TF;
+    final Buffer score_TE, x_ND, gate_NF, up_NF, y_ND;
+    final Buffer offset_E1, token_N, weight_N;
+    final Buffer token_T, position_T, request_T, table;
+    /** MTP: the normed embedding and hidden state of each row, first apart, then side by side. */
+    final Buffer parts_TD, pairs_TD;
+
+    final Buffer sampled_TD, index_T;
+
+    Workspace(Kernels kernels, ModelConfig config) {
+        int D = config.hiddenSize(), H = config.numAttentionHeads();
+        int P = config.qkNopeHeadDim(), R = config.qkRopeHeadDim(), U = config.vHeadDim(), C = config.kvLoraRank();
+        int F = Math.max(config.intermediateSize(), config.nSharedExperts() * config.moeIntermediateSize());
+        x_TD = floats(kernels, D);
+        normed_TD = floats(kernels, D);
+        y_TD = floats(kernels, D);
+        q_TQ = floats(kernels, config.qLoraRank());
+        q_THPR = floats(kernels, H, P + R);
+        q_THX = floats(kernels, H, C + R);
+        kv_TX = floats(kernels, C + R);
+        o_THC = floats(kernels, H, C);
+        o_THU = floats(kernels, H, U);
+        gate_TF = floats(kernels, F);
+        up_TF = floats(kernels, F);
+        score_TE = floats(kernels, config.nRoutedExperts());
+        x_ND = floats(kernels, D);
+        gate_NF = floats(kernels, config.moeIntermediateSize());
+        up_NF = floats(kernels, config.moeIntermediateSize());
+        y_ND = floats(kernels, D);
+        offset_E1 = integers(kernels);
+        token_N = integers(kernels);
+        weight_N = floats(kernels);
+        token_T = integers(kernels);
+        position_T = integers(kernels);
+        request_T = integers(kernels);
+        table = integers(kernels);
+        parts_TD = floats(kernels, D);
+        pairs_TD = floats(kernels, D);
+        sampled_TD = floats(kernels, D);
+        index_T = integers(kernels);
+    }
+
+    @Override
+    public void close() {
+        buffers.forEach(Buffer::close);
+    }
+
+    private Buffer floats(Kernels kernels, int... row) {
+        return buffer(kernels, DType.F32, row);
+    }
+
+    private Buffer integers(Kernels kernels) {
+        return buffer(kernels, DType.I32);
+    }
+
+    private Buffer buffer(Kernels kernels, DType dtype, int... row) {
+        var buffer = new Buffer(kernels, dtype, row);
+        buffers.add(buffer);
+        return buffer;
+    }
+}

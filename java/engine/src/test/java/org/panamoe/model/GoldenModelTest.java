@@ -1,0 +1,153 @@
+package org.panamoe.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.panamoe.backend.Variant;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.Golden;
+import org.panamoe.checkpoint.Safetensors;
+import org.panamoe.tensor.Tensor;
+
+/** Every intermediate value of a prompt, against values on which two independent implementations agree. */
+final class GoldenModelTest {
+    /**
+     * fp32 arithmetic on the stored weights, values up to 24: the two implementations behind the goldens differ by up to
+     * 5e-5 between fp32 and fp64. Anything wrong in the mathematics shows at 1e-1 and above.
+     */
+    private static final float TOLERANCE = 2e-4f;
+
+    static Stream<Arguments> foldersAndBackends() {
+        return Stream.of(
+                        "v3-tiny-fp32",
+                        "v3-tiny-bf16",
+                        "v3-tiny-fp8",
+                        "v3-tiny-mtp",
+                        "v3-tiny-yarn",
+                        "v2-lite-tiny",
+                        "v2-group-tiny")
+                .flatMap(folder -> Variant.all().stream().map(backend -> Arguments.of(folder, backend)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("foldersAndBackends")
+    void prompt(String folder, Variant backend) {
+        try (var arena = Arena.ofShared();
+                var checkpoint = Checkpoint.open(Golden.folder(folder));
+                var kernels = backend.open();
+                var model = Model.load(checkpoint, kernels)) {
+            var golden = Golden.tensors(folder, arena);
+            int[] tokens = Golden.ints(golden.tensor("input_ids"));
+            int L = model.config().numHiddenLayers();
+            try (var cache = new LatentCache(model, tokens.length)) {
+                var slot = cache.open();
+                cache.reserve(slot, tokens.length);
+                model.observe(new Comparison(golden, "", L, model.config().numExpertsPerTok()));
+                var output = model.forward(Batch.of(slot, tokens, tokens.length), cache);
+                assertClose(golden, "hidden_norm", output.hidden_TD());
+                assertLogits(golden, "logits", output.logits());
+                for (int layer = 0; layer < L; layer++) assertLatents(golden, layer, cache, slot, tokens.length, model);
+                if (golden.names().contains("mtp.logits"))
+                    assertMtp(golden, model, output.hidden_TD(), slot, tokens.length, cache);
+            }
+        }
+    }
+
+    private static void assertMtp(
+            Safetensors golden, Model model, Tensor hidden_TD, LatentCache.Slot slot, int T, LatentCache cache) {
+        int[] next = Golden.ints(golden.tensor("mtp.next_ids"));
+        int[] each = new int[T];
+        Arrays.setAll(each, t -> t);
+        var batch = new Batch(next, each, List.of(new Batch.Span(slot, 0, T, T)));
+        int L = model.config().numHiddenLayers();
+        model.observe(new Comparison(golden, "mtp.", L, model.config().numExpertsPerTok()));
+        var output = model.mtp().orElseThrow().forward(batch, hidden_TD, each, cache);
+        assertClose(golden, "mtp.hidden", output.hidden_TD());
+        assertLogits(golden, "mtp.logits", output.logits());
+    }
+
+    private static void assertLatents(
+            Safetensors golden, int layer, LatentCache cache, LatentCache.Slot slot, int T, Model model) {
+        int C = model.config().kvLoraRank(), R = model.config().qkRopeHeadDim();
+        var rows = cache.pages(layer).pages_SBX().as((long) cache.positions(), C + R);
+        float[] latent_TC = Golden.floats(golden.tensor("c_kv." + layer));
+        float[] key_TR = Golden.floats(golden.tensor("k_pe." + layer));
+        var table = cache.table(Batch.of(slot, new int[] {0}, 1))[0];
+        for (int t = 0; t < T; t++) {
+            long at = ((long) table[t / LatentCache.B] * LatentCache.B + t % LatentCache.B) * (C + R);
+            for (int c = 0; c < C; c++) assertNear("c_kv", rows.getFloat(at + c), latent_TC[t * C + c]);
+            for (int r = 0; r < R; r++) assertNear("k_pe", rows.getFloat(at + C + r), key_TR[t * R + r]);
+        }
+    }
+
+    /** Compares what passes by with the golden tensors, where those are stored. */
+    private record Comparison(Safetensors golden, String prefix, int mtpLayer, int K) implements Observer {
+        @Override
+        public void residual(int layer, Tensor x_TD) {
+            compare("hidden." + layer, x_TD);
+        }
+
+        @Override
+        public void attention(int layer, Tensor y_TD) {
+            compare(name("attn", layer), y_TD);
+        }
+
+        @Override
+        public void feedForward(int layer, Tensor y_TD) {
+            compare(name("mlp", layer), y_TD);
+        }
+
+        @Override
+        public void routed(int layer, int T, float[] score_TE, int[] expert_TK, float[] share_TK) {
+            int[] idx_TK = Golden.ints(golden.tensor(name("topk_idx", layer)));
+            float[] weight_TK = Golden.floats(golden.tensor(name("topk_weight", layer)));
+            for (int t = 0; t < T; t++) {
+                Integer[] order = new Integer[K];
+                Arrays.setAll(order, k -> k);
+                int first = t * K;
+                Arrays.sort(order, (a, b) -> Integer.compare(expert_TK[first + a], expert_TK[first + b]));
+                for (int k = 0; k < K; k++) {
+                    assertThat(expert_TK[first + order[k]])
+                            .as("layer %d, token %d", layer, t)
+                            .isEqualTo(idx_TK[first + k]);
+                    assertNear("topk_weight", share_TK[first + order[k]], weight_TK[first + k]);
+                }
+            }
+        }
+
+        private void compare(String name, Tensor actual) {
+            if (golden.names().contains(name)) assertClose(golden, name, actual);
+        }
+
+        private String name(String what, int layer) {
+            return prefix.isEmpty() ? what + "." + layer : prefix + what;
+        }
+    }
+
+    private static void assertLogits(Safetensors golden, String name, Logits logits) {
+        float[] expected = Golden.floats(golden.tensor(name));
+        int V = expected.length / logits.rows();
+        float[] row_V = new float[V];
+        for (int t = 0; t < logits.rows(); t++) {
+            logits.row(t, row_V);
+            for (int v = 0; v < V; v++) assertNear(name, row_V[v], expected[t * V + v]);
+        }
+    }
+
+    private static void assertClose(Safetensors golden, String name, Tensor actual) {
+        float[] expected = Golden.floats(golden.tensor(name));
+        assertThat(actual.size()).as(name).isEqualTo(expected.length);
+        for (int i = 0; i < expected.length; i++) assertNear(name, actual.getFloat(i), expected[i]);
+    }
+
+    private static void assertNear(String name, float actual, float expected) {
+        if (!(Math.abs(actual - expected) <= TOLERANCE))
+            throw new AssertionError("%s: %s instead of %s".formatted(name, actual, expected));
+    }
+}
