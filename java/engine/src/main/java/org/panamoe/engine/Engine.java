@@ -1,0 +1,83 @@
+package org.panamoe.engine;
+
+import org.jspecify.annotations.Nullable;
+import org.panamoe.model.LatentCache;
+import org.panamoe.model.Model;
+
+/** Runs generations: each step decides, computes, accepts, forgets, drafts and commits. One caller at a time. */
+public final class Engine implements AutoCloseable {
+    private static final int DEFAULT_MAX_ROWS = 256;
+
+    private final Model model;
+    private final LatentCache cache;
+    private final Scheduler scheduler;
+    private final Verifier verifier = new Verifier();
+    private final @Nullable MtpDrafter drafter;
+
+    /** @param positions how many positions all generations have together, prompts included */
+    public Engine(Model model, int positions) {
+        this(model, positions, DEFAULT_MAX_ROWS);
+    }
+
+    /** @param maxRows the most rows of a step: a longer prompt takes several; no result depends on it */
+    public Engine(Model model, int positions, int maxRows) {
+        if (maxRows < 1) throw new IllegalArgumentException("max rows " + maxRows + " is less than 1");
+        this.model = model;
+        cache = new LatentCache(model, positions);
+        scheduler = new Scheduler(cache, maxRows);
+        drafter = model.mtp().map(mtp -> new MtpDrafter(mtp, cache)).orElse(null);
+    }
+
+    /**
+     * Adds a generation; {@link #step} moves it on. It ends at the context's end if that comes before maxTokens.
+     *
+     * @throws IllegalArgumentException if the prompt fills the context, the cache has no room, or drafts are wanted of a
+     *     model without an MTP module
+     */
+    public Generation add(Request request) {
+        int prompt = request.prompt.length;
+        int context = Math.min(cache.positions(), model.config().maxPositionEmbeddings());
+        if (prompt >= context)
+            throw new IllegalArgumentException("the prompt has %d tokens, the context %d".formatted(prompt, context));
+        if (request.drafts > 0 && drafter == null)
+            throw new IllegalArgumentException("drafts %d: the model has no MTP module".formatted(request.drafts));
+        for (int token : request.prompt)
+            if (token < 0 || token >= model.config().vocabSize())
+                throw new IllegalArgumentException("token %d of the prompt: vocab_size is %d"
+                        .formatted(token, model.config().vocabSize()));
+        int maxTokens = Math.min(request.maxTokens, context - prompt);
+        var slot = cache.open();
+        if (!cache.reserve(slot, prompt + maxTokens))
+            throw new IllegalArgumentException(
+                    "no room for %d positions in a cache of %d".formatted(prompt + maxTokens, cache.positions()));
+        var generation = new Generation(request, slot, maxTokens, model.config().vocabSize());
+        scheduler.add(generation);
+        return generation;
+    }
+
+    /** Moves every generation on, by at least one token once its prompt is read; false if there is none. */
+    public boolean step() {
+        var turn = scheduler.next();
+        if (turn.batch().isEmpty()) return false;
+        var output = model.forward(turn.batch(), cache);
+        var accepted = verifier.accept(turn, output.logits());
+        forgetRejected(turn, accepted);
+        int[][] drafts =
+                drafter == null ? new int[accepted.count.length][0] : drafter.draft(turn, accepted, output.hidden_TD());
+        scheduler.commit(turn, accepted, drafts);
+        return true;
+    }
+
+    private void forgetRejected(Turn turn, Accepted accepted) {
+        for (int a = 0; a < accepted.count.length; a++) {
+            var span = turn.batch().spans.get(a);
+            int rejected = Math.max(span.sampled() - 1, 0) - accepted.count[a];
+            cache.truncate(span.slot(), span.slot().length() - rejected);
+        }
+    }
+
+    @Override
+    public void close() {
+        cache.close();
+    }
+}

@@ -1,0 +1,107 @@
+package org.panamoe.engine;
+
+import java.util.Arrays;
+import org.panamoe.model.LatentCache;
+
+/** One request's life. */
+public final class Generation {
+    public enum Status {
+        RUNNING,
+        /** A stop token was chosen. */
+        EOS,
+        /** maxTokens, or all positions of the context, are used up. */
+        LENGTH,
+        /** See {@link #cancel}. */
+        CANCELLED
+    }
+
+    final Request request;
+    final LatentCache.Slot slot;
+    final Sampler sampler;
+    final int maxTokens;
+    int[] drafts = {};
+    private int[] tokens;
+    private int count;
+    private Status status = Status.RUNNING;
+    private int steps;
+    private final int[] offered_J;
+    private final int[] accepted_J;
+
+    Generation(Request request, LatentCache.Slot slot, int maxTokens, int vocabulary) {
+        this.request = request;
+        this.slot = slot;
+        this.maxTokens = maxTokens;
+        sampler = new Sampler(request.sampling, vocabulary);
+        tokens = Arrays.copyOf(request.prompt, request.prompt.length + maxTokens);
+        count = request.prompt.length;
+        offered_J = new int[request.drafts];
+        accepted_J = new int[request.drafts];
+    }
+
+    public Status status() {
+        return status;
+    }
+
+    /** The generated tokens so far, without the prompt and without the stop token. */
+    public int[] tokens() {
+        return Arrays.copyOfRange(tokens, request.prompt.length, count);
+    }
+
+    /** Number of generated tokens so far. */
+    public int generated() {
+        return count - request.prompt.length;
+    }
+
+    /** Generates no more; tokens stay. */
+    public void cancel() {
+        if (status == Status.RUNNING) status = Status.CANCELLED;
+    }
+
+    /** Steps that chose tokens, the one that ended the prompt included. */
+    public int steps() {
+        return steps;
+    }
+
+    /** How often a j-th draft was verified, j from 0. */
+    public int[] offered() {
+        return offered_J.clone();
+    }
+
+    /** How often the j-th draft, and all before it, stood. */
+    public int[] accepted() {
+        return accepted_J.clone();
+    }
+
+    /** Certain tokens, prompt included. */
+    int count() {
+        return count;
+    }
+
+    int token(int position) {
+        return tokens[position];
+    }
+
+    /** How many drafts are worth having once {@code more} further tokens are certain. */
+    int draftsWanted(int more) {
+        return Math.clamp(maxTokens - generated() - more - 1L, 0, request.drafts);
+    }
+
+    /** The drafts that stood and the model's own next token become certain, up to the end of the generation. */
+    void append(int standing, int next, int[] drafted) {
+        steps++;
+        for (int j = 0; j < drafts.length; j++) {
+            offered_J[j]++;
+            if (j < standing) accepted_J[j]++;
+        }
+        for (int j = 0; j <= standing && status == Status.RUNNING; j++) {
+            int token = j < standing ? drafts[j] : next;
+            if (request.stopTokens.contains(token)) {
+                status = Status.EOS;
+            } else {
+                tokens[count++] = token;
+                if (generated() == maxTokens) status = Status.LENGTH;
+            }
+        }
+        drafts = drafted;
+    }
+}

@@ -1,0 +1,63 @@
+package org.panamoe.engine;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.panamoe.model.Batch;
+import org.panamoe.model.LatentCache;
+
+/** Says which rows the next step computes: what is certain and not yet in the cache, then the drafts. */
+final class Scheduler {
+    private final LatentCache cache;
+    private final int maxRows;
+    private final List<Generation> running = new ArrayList<>();
+
+    /** @param maxRows the most rows of a step; a longer prompt takes several */
+    Scheduler(LatentCache cache, int maxRows) {
+        this.cache = cache;
+        this.maxRows = maxRows;
+    }
+
+    void add(Generation generation) {
+        running.add(generation);
+    }
+
+    Turn next() {
+        releaseEnded();
+        var token_T = new ArrayList<Integer>();
+        var position_T = new ArrayList<Integer>();
+        var spans = new ArrayList<Batch.Span>();
+        var generations = new ArrayList<Generation>();
+        for (var g : running) {
+            int from = token_T.size(), held = g.slot.length();
+            int certain = Math.min(g.count() - held, maxRows - from);
+            if (certain == 0) break;
+            boolean whole = held + certain == g.count();
+            int drafts = whole ? Math.min(g.drafts.length, maxRows - from - certain) : 0;
+            for (int i = 0; i < certain; i++) token_T.add(g.token(held + i));
+            for (int j = 0; j < drafts; j++) token_T.add(g.drafts[j]);
+            for (int i = 0; i < certain + drafts; i++) position_T.add(held + i);
+            spans.add(new Batch.Span(g.slot, from, token_T.size(), whole ? 1 + drafts : 0));
+            generations.add(g);
+        }
+        return new Turn(new Batch(array(token_T), array(position_T), spans), generations);
+    }
+
+    void commit(Turn turn, Accepted accepted, int[][] drafts) {
+        for (int a = 0; a < accepted.count.length; a++)
+            if (turn.batch().spans.get(a).sampled() > 0)
+                turn.generations().get(a).append(accepted.count[a], accepted.next[a], drafts[a]);
+        releaseEnded();
+    }
+
+    private void releaseEnded() {
+        running.removeIf(g -> {
+            boolean ended = g.status() != Generation.Status.RUNNING;
+            if (ended) cache.release(g.slot);
+            return ended;
+        });
+    }
+
+    private static int[] array(List<Integer> values) {
+        return values.stream().mapToInt(Integer::intValue).toArray();
+    }
+}

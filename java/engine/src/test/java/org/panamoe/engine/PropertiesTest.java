@@ -1,0 +1,326 @@
+package org.panamoe.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.panamoe.backend.Kernels;
+import org.panamoe.backend.Variant;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.Golden;
+import org.panamoe.model.Batch;
+import org.panamoe.model.LatentCache;
+import org.panamoe.model.Model;
+
+/** What must hold bit for bit, on the trained model: its drafts stand often enough for every way through a step. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+final class PropertiesTest {
+    private static final int PROMPTS = Boolean.getBoolean("panamoe.full") ? 200 : 20;
+    private static final int NEW_TOKENS = 32;
+    private static final Sampling SAMPLED = new Sampling(0.7f, 0, 0.95f, 42);
+
+    private Checkpoint checkpoint;
+    private Kernels kernels;
+    private Model model;
+
+    @BeforeAll
+    void open() {
+        checkpoint = Checkpoint.open(Golden.trained());
+        kernels = new Variant("cpu", "threads=2").open();
+        model = Model.load(checkpoint, kernels);
+    }
+
+    @AfterAll
+    void close() {
+        model.close();
+        kernels.close();
+        checkpoint.close();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 3})
+    void draftsDoNotChangeTheText(int drafts) {
+        int accepted = 0;
+        for (int seed = 0; seed < PROMPTS; seed++) {
+            int[] prompt = prompt(seed);
+            for (var sampling :
+                    List.of(Sampling.greedy(), new Sampling(0.7f, 0, 0.95f, seed), new Sampling(1, 40, 1, seed))) {
+                int[] without = run(model, prompt, sampling, 0, 256).tokens();
+                var with = run(model, prompt, sampling, drafts, 256);
+                assertThat(with.tokens()).as("prompt %d, %s", seed, sampling).isEqualTo(without);
+                accepted += Arrays.stream(with.accepted()).sum();
+            }
+        }
+        assertThat(accepted).as("drafts that stood").isGreaterThan(PROMPTS);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 7, 64})
+    void aPromptInChunksOfAnySizeGivesTheSameLogits(int chunk) {
+        int[] tokens = prompt(100, 150);
+        float[][] atOnce = logits(model, tokens, tokens.length);
+        assertBitsEqual(logits(model, tokens, chunk), atOnce);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 3, 50})
+    void chunksDoNotChangeTheText(int maxRows) {
+        int[] prompt = prompt(101, 120);
+        assertThat(run(model, prompt, SAMPLED, 2, maxRows).tokens())
+                .isEqualTo(run(model, prompt, SAMPLED, 0, 256).tokens());
+    }
+
+    @Test
+    void aBatchGivesWhatItsSequencesGiveAlone() {
+        int[][] sequences = {prompt(1, 70), prompt(2, 1), prompt(3, 33), prompt(4, 64)};
+        try (var cache = new LatentCache(model, 512)) {
+            var tokens = new ArrayList<Integer>();
+            var positions = new ArrayList<Integer>();
+            var spans = new ArrayList<Batch.Span>();
+            for (int[] sequence : sequences) {
+                var slot = cache.open();
+                cache.reserve(slot, sequence.length);
+                int from = tokens.size();
+                for (int t = 0; t < sequence.length; t++) {
+                    tokens.add(sequence[t]);
+                    positions.add(t);
+                }
+                spans.add(new Batch.Span(slot, from, tokens.size(), sequence.length));
+            }
+            var output = model.forward(new Batch(array(tokens), array(positions), spans), cache);
+            float[][] together = new float[tokens.size()][model.config().vocabSize()];
+            for (int t = 0; t < together.length; t++) output.logits().row(t, together[t]);
+            for (int a = 0; a < sequences.length; a++)
+                assertBitsEqual(
+                        Arrays.copyOfRange(
+                                together, spans.get(a).from(), spans.get(a).to()),
+                        logits(model, sequences[a], sequences[a].length));
+        }
+    }
+
+    @Test
+    void generationsTogetherGiveWhatTheyGiveAlone() {
+        try (var engine = new Engine(model, 512, 40)) {
+            var together = new ArrayList<Generation>();
+            for (int seed = 0; seed < 5; seed++)
+                together.add(engine.add(new Request(prompt(seed, 5 + 20 * seed), 20, Set.of(1), SAMPLED, seed % 3)));
+            while (engine.step()) {}
+            for (int seed = 0; seed < 5; seed++)
+                try (var alone = new Engine(model, 256)) {
+                    var generation = alone.add(new Request(prompt(seed, 5 + 20 * seed), 20, Set.of(1), SAMPLED, 0));
+                    while (alone.step()) {}
+                    assertThat(together.get(seed).tokens()).isEqualTo(generation.tokens());
+                }
+        }
+    }
+
+    @Test
+    void truncateThenReplayIsAsIfNothingHadBeen() {
+        int[] tokens = prompt(7, 100);
+        float[][] expected = logits(model, tokens, tokens.length);
+        try (var cache = new LatentCache(model, 128)) {
+            var slot = cache.open();
+            cache.reserve(slot, 128);
+            int[] wrong = prompt(8, 128);
+            var random = new Random(9);
+            while (slot.length() < tokens.length) {
+                int kept = slot.length();
+                // Junk beyond what is kept, forgotten again, then some of the true tokens.
+                int[] junk = Arrays.copyOfRange(wrong, kept, Math.min(128, kept + 1 + random.nextInt(20)));
+                model.forward(Batch.of(slot, junk, 0), cache);
+                cache.truncate(slot, kept);
+                int[] part = Arrays.copyOfRange(tokens, kept, Math.min(tokens.length, kept + 1 + random.nextInt(20)));
+                var output = model.forward(Batch.of(slot, part, part.length), cache);
+                for (int t = 0; t < part.length; t++) {
+                    float[] row_V = new float[model.config().vocabSize()];
+                    output.logits().row(t, row_V);
+                    assertBitsEqual(new float[][] {row_V}, new float[][] {expected[kept + t]});
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("org.panamoe.backend.Variant#fast")
+    void threadsDoNotChangeALogit(Variant variant) {
+        int[] tokens = prompt(11, 130);
+        var threefold = new Variant(variant.name(), variant.options().replaceFirst("threads=\\d", "threads=3"));
+        try (var one = variant.open();
+                var oneModel = Model.load(checkpoint, one);
+                var three = threefold.open();
+                var threeModel = Model.load(checkpoint, three)) {
+            assertBitsEqual(logits(threeModel, tokens, 130), logits(oneModel, tokens, 130));
+            assertBitsEqual(logits(threeModel, tokens, 1), logits(oneModel, tokens, 130));
+        }
+    }
+
+    /** The engine counts what a reader of the MTP module's logits would count. */
+    @Test
+    void acceptanceOfTheFirstDraftIsWhatTheDraftLogitsSay() {
+        int[] prompt = prompt(20, 10);
+        var generation = run(model, prompt, Sampling.greedy(), 1, 256);
+        int[] generated = generation.tokens();
+        int[] all = concat(prompt, generated);
+        int[] draft = new int[all.length + 1]; // draft[i]: what the module says stands at i
+        TeacherForcing.draftLogits(model, all, (i, logit_V) -> draft[i + 2] = argmax(logit_V));
+        // Walk the text as drafting does: after a certain token comes one draft, if more than one token is still
+        // wanted.
+        int offered = 0, accepted = 0;
+        int next = prompt.length + 1; // the first token was chosen with the prompt
+        while (next < all.length) {
+            if (next + 1 < all.length) {
+                offered++;
+                if (draft[next] == all[next]) {
+                    accepted++;
+                    next++;
+                }
+            }
+            next++;
+        }
+        assertThat(generation.offered()).containsExactly(offered);
+        assertThat(generation.accepted()).containsExactly(accepted);
+        assertThat(accepted).isBetween(5, offered);
+    }
+
+    @Test
+    void stopTokensEndAndDoNotBelong() {
+        int[] prompt = prompt(30, 10);
+        int[] free = run(model, prompt, Sampling.greedy(), 0, 256).tokens();
+        int stop = free[10];
+        int first = 0;
+        while (free[first] != stop) first++;
+        for (int drafts = 0; drafts <= 3; drafts++)
+            try (var engine = new Engine(model, 256)) {
+                var generation = engine.add(new Request(prompt, NEW_TOKENS, Set.of(stop), Sampling.greedy(), drafts));
+                while (engine.step()) {}
+                assertThat(generation.status()).isEqualTo(Generation.Status.EOS);
+                assertThat(generation.tokens()).isEqualTo(Arrays.copyOf(free, first));
+            }
+    }
+
+    @Test
+    void theContextIsTheEnd() {
+        for (int drafts = 0; drafts <= 3; drafts++)
+            try (var engine = new Engine(model, 512)) {
+                var generation = engine.add(new Request(prompt(40, 500), 100, Set.of(), Sampling.greedy(), drafts));
+                while (engine.step()) {}
+                assertThat(generation.generated()).isEqualTo(12);
+                assertThat(generation.status()).isEqualTo(Generation.Status.LENGTH);
+            }
+    }
+
+    @Test
+    void refusesWhatCannotBe() {
+        assertThatThrownBy(() -> new Engine(model, 513))
+                .hasMessage("a context of 513 positions: the model has max_position_embeddings 512");
+        assertThatThrownBy(() -> request(new int[0])).hasMessage("the prompt is empty");
+        try (var engine = new Engine(model, 512)) {
+            assertThatThrownBy(() -> engine.add(request(prompt(1, 512))))
+                    .hasMessage("the prompt has 512 tokens, the context 512");
+            assertThatThrownBy(() -> engine.add(request(new int[] {2048})))
+                    .hasMessage("token 2048 of the prompt: vocab_size is 2048");
+            assertThatThrownBy(() -> engine.add(request(new int[] {-1})))
+                    .hasMessage("token -1 of the prompt: vocab_size is 2048");
+            assertThat(engine.step()).isFalse();
+        }
+    }
+
+    @Test
+    void aCancelledGenerationGivesItsRoomBack() {
+        try (var engine = new Engine(model, 512)) {
+            for (int i = 0; i < 5; i++) {
+                var generation = engine.add(new Request(prompt(1, 400), 100, Set.of(), Sampling.greedy(), 1));
+                for (int step = 0; step < 4; step++) engine.step();
+                generation.cancel();
+                assertThat(engine.step()).isFalse();
+                assertThat(generation.status()).isEqualTo(Generation.Status.CANCELLED);
+            }
+        }
+    }
+
+    @Test
+    void nothingIsLeftAllocated() {
+        try (var own = new Variant("cpu", "threads=1").open()) {
+            for (int i = 0; i < 3; i++)
+                try (var ownModel = Model.load(checkpoint, own)) {
+                    run(ownModel, prompt(i), SAMPLED, 2, 16);
+                    assertThat(own.allocated()).isPositive();
+                }
+            assertThat(own.allocated()).isZero();
+        }
+    }
+
+    private static Request request(int[] prompt) {
+        return new Request(prompt, 8, Set.of(), Sampling.greedy(), 0);
+    }
+
+    private static Generation run(Model model, int[] prompt, Sampling sampling, int drafts, int maxRows) {
+        try (var engine = new Engine(model, prompt.length + NEW_TOKENS, maxRows)) {
+            var generation = engine.add(new Request(prompt, NEW_TOKENS, Set.of(1), sampling, drafts));
+            while (engine.step()) {}
+            return generation;
+        }
+    }
+
+    private static float[][] logits(Model model, int[] tokens, int chunk) {
+        float[][] rows = new float[tokens.length][model.config().vocabSize()];
+        try (var cache = new LatentCache(model, tokens.length)) {
+            var slot = cache.open();
+            cache.reserve(slot, tokens.length);
+            for (int from = 0; from < tokens.length; from += chunk) {
+                int[] part = Arrays.copyOfRange(tokens, from, Math.min(tokens.length, from + chunk));
+                var output = model.forward(Batch.of(slot, part, part.length), cache);
+                for (int t = 0; t < part.length; t++) output.logits().row(t, rows[from + t]);
+            }
+        }
+        return rows;
+    }
+
+    private static void assertBitsEqual(float[][] actual, float[][] expected) {
+        assertThat(actual).hasDimensions(expected.length, expected[0].length);
+        for (int t = 0; t < expected.length; t++)
+            for (int v = 0; v < expected[t].length; v++)
+                if (Float.floatToRawIntBits(actual[t][v]) != Float.floatToRawIntBits(expected[t][v]))
+                    throw new AssertionError(
+                            "row %d, token %d: %s instead of %s".formatted(t, v, actual[t][v], expected[t][v]));
+    }
+
+    private int[] prompt(int seed) {
+        return prompt(seed, 3 + seed % 17);
+    }
+
+    /** BOS, then words of the vocabulary; 0 to 7 are special tokens. */
+    private int[] prompt(int seed, int length) {
+        int[] tokens =
+                new Random(seed).ints(length, 8, model.config().vocabSize()).toArray();
+        tokens[0] = 0;
+        return tokens;
+    }
+
+    private static int argmax(float[] values) {
+        int best = 0;
+        for (int i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+        return best;
+    }
+
+    private static int[] concat(int[] a, int[] b) {
+        int[] all = Arrays.copyOf(a, a.length + b.length);
+        System.arraycopy(b, 0, all, a.length, b.length);
+        return all;
+    }
+
+    private static int[] array(List<Integer> values) {
+        return values.stream().mapToInt(Integer::intValue).toArray();
+    }
+}
