@@ -3,5 +3,7 @@
 module org.panamoe.text {
     requires static transitive org.jspecify;
     requires ai.djl.tokenizers;
-    requires tools.jackson.databind;
+    requires tools.jackson.core;
+
+    exports org.panamoe.text;
 }
