@@ -1,0 +1,45 @@
+package org.panamoe.cli;
+
+import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.Backend;
+import org.panamoe.backend.Kernels;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** What computes. */
+final class BackendOption {
+    @Option(
+            names = "--backend",
+            paramLabel = "NAME",
+            description = "What computes: cpu, or reference (slow, plain Java).")
+    private String name = "cpu";
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            description = "Threads of the cpu back end; without it one for each physical core.")
+    private @Nullable Integer threads;
+
+    @Spec(Spec.Target.MIXEE)
+    @SuppressWarnings("NullAway.Init") // picocli sets it
+    private CommandSpec command;
+
+    /** Refuses what cannot be right on any machine, before anything is loaded. */
+    void check() {
+        if (!Backend.names().contains(name))
+            throw wrong("--backend %s: the back ends are %s".formatted(name, String.join(", ", Backend.names())));
+        if (threads != null && threads < 1) throw wrong("--threads %d: at least 1".formatted(threads));
+        if (threads != null && name.equals("reference")) throw wrong("--threads: reference computes in one thread");
+    }
+
+    /** @throws IllegalStateException if the back end is absent, with the reason */
+    Kernels open() {
+        return Backend.require(name, threads == null ? "" : "threads=" + threads);
+    }
+
+    private ParameterException wrong(String message) {
+        return new ParameterException(command.commandLine(), message);
+    }
+}
