@@ -1,0 +1,68 @@
+package org.panamoe.benchmarks;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.util.SplittableRandom;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
+
+/**
+ * Weights without meaning, fast enough to fill gigabytes: random signs and mantissas under one exponent (FP8: under four,
+ * as most codes of a block whose largest is 448), of about the size that a trained matrix of width 7168 has. No NaN, no
+ * infinity; the same seed gives the same weights.
+ */
+final class RandomWeights {
+    private final SplittableRandom random;
+
+    RandomWeights(long seed) {
+        random = new SplittableRandom(seed);
+    }
+
+    /** A weight [F, D], or [F] of a format without scales. */
+    Weight weight(Arena arena, QuantFormat format, int... shape) {
+        var data = Tensor.allocate(arena, format.stored, longs(shape));
+        switch (format) {
+            case F32 -> fill(data, 0x807fffff_807fffffL, 0x3c000000_3c000000L); // 2^-7 <= |w| < 2^-6
+            case BF16 -> fill(data, 0x807f807f_807f807fL, 0x3c003c00_3c003c00L);
+            case F8_E4M3_B128 -> fill(data, 0x9f9f9f9f_9f9f9f9fL, 0x40404040_40404040L); // 2 <= |code| < 32
+        }
+        return new Weight(format, data, scale(arena, format, shape));
+    }
+
+    /** F32 activations, 1 <= |x| < 2. */
+    void fill(Tensor x) {
+        fill(x, 0x807fffff_807fffffL, 0x3f800000_3f800000L);
+    }
+
+    private @Nullable Tensor scale(Arena arena, QuantFormat format, int... shape) {
+        if (!format.scaled()) return null;
+        var scale = Tensor.allocate(
+                arena, DType.F32, Math.ceilDiv(shape[0], format.block), Math.ceilDiv(shape[1], format.block));
+        fill(scale, 0x007fffff_007fffffL, 0x3a000000_3a000000L); // 2^-11 <= scale < 2^-10
+        return scale;
+    }
+
+    /** Each element: random bits where {@code kept} has ones, and the bits of {@code set}. */
+    private void fill(Tensor tensor, long kept, long set) {
+        var data = tensor.data;
+        long whole = data.byteSize() / Long.BYTES * Long.BYTES;
+        for (long at = 0; at < whole; at += Long.BYTES)
+            data.set(JAVA_LONG_UNALIGNED, at, (random.nextLong() & kept) | set);
+        long last = (random.nextLong() & kept) | set;
+        for (long at = whole; at < data.byteSize(); at++) {
+            data.set(JAVA_BYTE, at, (byte) last);
+            last >>>= Byte.SIZE;
+        }
+    }
+
+    private static long[] longs(int... shape) {
+        var longs = new long[shape.length];
+        for (int i = 0; i < shape.length; i++) longs[i] = shape[i];
+        return longs;
+    }
+}
