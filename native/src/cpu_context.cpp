@@ -141,6 +141,10 @@ int32_t pm_allocate(pm_context *ctx, void **out, int64_t bytes) {
     return guarded(ctx, [&] {
         require(out != nullptr, "allocate: out is NULL");
         require(bytes >= 0, "allocate: %lld bytes", static_cast<long long>(bytes));
+        require(bytes <= physical_memory() - ctx->allocated,
+                "allocate: %lld bytes: out of memory: %lld are allocated, the machine has %lld",
+                static_cast<long long>(bytes), static_cast<long long>(ctx->allocated),
+                static_cast<long long>(physical_memory()));
         Aligned data = allocate_aligned("allocate", bytes);
         ctx->allocations.emplace(data.get(), bytes);
         ctx->allocated += bytes;
