@@ -12,7 +12,8 @@ import org.panamoe.tensor.Weight;
 
 /**
  * The same matrix of all experts of a layer, each used where it lies: a table of E addresses, and one of their scales.
- * Experts may lie in different shards; all belong to one owner, whose closing ends the table too.
+ * Experts may lie in different shards; all belong to one owner, whose closing ends the table too. Nobody may close it
+ * while a call is running: the table holds mere addresses.
  */
 public final class ExpertTable {
     /** The experts' own matrices, all [F, D]. */
@@ -29,6 +30,8 @@ public final class ExpertTable {
         this.w_E = List.copyOf(w_E);
         var first = w_E.getFirst();
         for (var w : w_E) {
+            requireNative(w.data(), w);
+            if (w.scale() != null) requireNative(w.scale(), w);
             if (w.format() != first.format() || w.data().rank() != 2 || F(w) != F(first) || D(w) != D(first))
                 throw new IllegalArgumentException("experts differ: %s and %s".formatted(first, w));
             if (!owners(w).equals(owners(first)))
@@ -65,6 +68,13 @@ public final class ExpertTable {
     /** Whether the experts' memory is still there; nothing else tells, since the tables hold mere addresses. */
     boolean alive() {
         return owners(w_E.getFirst()).stream().allMatch(MemorySegment.Scope::isAlive);
+    }
+
+    /** Addresses are not checked again: what is not memory of the process must not get into a table. */
+    private static void requireNative(Tensor tensor, Weight expert) {
+        if (!tensor.data.isNative() || tensor.onDevice())
+            throw new IllegalArgumentException(
+                    "an expert is %s, not in memory that native code can read".formatted(expert));
     }
 
     private static List<MemorySegment.Scope> owners(Weight w) {
