@@ -33,6 +33,7 @@ public final class Checkpoint implements AutoCloseable {
     private final ModelConfig config;
     private final Map<String, Stored> weights;
     private final @Nullable Arena arena;
+    private int holds;
 
     private record Stored(Weight weight, String file) {}
 
@@ -126,10 +127,38 @@ public final class Checkpoint implements AutoCloseable {
         return weights.values().stream().mapToLong(s -> s.weight.bytes()).sum();
     }
 
-    /** Does nothing for weights of the caller, and nothing the second time. */
+    /** Keeps the checkpoint open until the hold is closed: native code may be reading it at any time. */
+    public synchronized Hold hold() {
+        if (arena != null && !arena.scope().isAlive()) throw new IllegalStateException("the checkpoint is closed");
+        holds++;
+        return new Hold();
+    }
+
+    /** See {@link #hold}. */
+    public final class Hold implements AutoCloseable {
+        private boolean released;
+
+        private Hold() {}
+
+        @Override
+        public void close() {
+            synchronized (Checkpoint.this) {
+                if (!released) holds--;
+                released = true;
+            }
+        }
+    }
+
+    /**
+     * Does nothing for weights of the caller, and nothing the second time.
+     *
+     * @throws IllegalStateException if a model still uses this checkpoint; then nothing is closed
+     */
     @Override
-    public void close() {
-        if (arena != null && arena.scope().isAlive()) arena.close();
+    public synchronized void close() {
+        if (arena == null || !arena.scope().isAlive()) return;
+        if (holds > 0) throw new IllegalStateException("close: a model still uses this checkpoint");
+        arena.close();
     }
 
     private static Checkpoint checked(Checkpoint checkpoint, List<TensorSpec> specs) {

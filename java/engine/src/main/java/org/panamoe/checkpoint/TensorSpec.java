@@ -86,9 +86,7 @@ public record TensorSpec(
                 plain(p + "mlp.gate.e_score_correction_bias", Kind.ROUTER, c.nRoutedExperts());
             for (int e = 0; e < c.nRoutedExperts(); e++)
                 feedForward(p + "mlp.experts." + e + ".", Kind.ROUTED_EXPERT, c.moeIntermediateSize());
-            if (c.nSharedExperts() > 0)
-                feedForward(
-                        p + "mlp.shared_experts.", Kind.SHARED_EXPERT, c.nSharedExperts() * c.moeIntermediateSize());
+            feedForward(p + "mlp.shared_experts.", Kind.SHARED_EXPERT, c.nSharedExperts() * c.moeIntermediateSize());
             return p;
         }
 
