@@ -36,7 +36,7 @@ public final class Engine implements AutoCloseable {
      */
     public Generation add(Request request) {
         int prompt = request.prompt.length;
-        int context = Math.min(cache.positions(), model.config().maxPositionEmbeddings());
+        int context = cache.longest();
         if (prompt >= context)
             throw new IllegalArgumentException("the prompt has %d tokens, the context %d".formatted(prompt, context));
         if (request.drafts > 0 && drafter == null)
@@ -59,13 +59,30 @@ public final class Engine implements AutoCloseable {
     public boolean step() {
         var turn = scheduler.next();
         if (turn.batch().isEmpty()) return false;
+        try {
+            advance(turn);
+        } catch (RuntimeException | Error e) {
+            forget(turn);
+            throw e;
+        }
+        return true;
+    }
+
+    private void advance(Turn turn) {
         var output = model.forward(turn.batch(), cache);
         var accepted = verifier.accept(turn, output.logits());
         forgetRejected(turn, accepted);
         int[][] drafts =
                 drafter == null ? new int[accepted.count.length][0] : drafter.draft(turn, accepted, output.hidden_TD());
         scheduler.commit(turn, accepted, drafts);
-        return true;
+    }
+
+    /** As if the step had not been: it may be tried again. */
+    private void forget(Turn turn) {
+        for (var span : turn.batch().spans) {
+            int before = turn.batch().position_T[span.from()];
+            if (span.slot().length() > before) cache.truncate(span.slot(), before);
+        }
     }
 
     private void forgetRejected(Turn turn, Accepted accepted) {

@@ -87,9 +87,9 @@ public final class Generation {
     }
 
     /** The drafts that stood and the model's own next token become certain, up to the end of the generation. */
-    void append(int standing, int next, int[] drafted) {
+    void append(int verified, int standing, int next, int[] drafted) {
         steps++;
-        for (int j = 0; j < drafts.length; j++) {
+        for (int j = 0; j < verified; j++) {
             offered_J[j]++;
             if (j < standing) accepted_J[j]++;
         }

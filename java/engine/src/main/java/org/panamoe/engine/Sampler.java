@@ -33,11 +33,11 @@ final class Sampler {
         float max = Float.NEGATIVE_INFINITY;
         for (float logit : logit_V) if (logit > max) max = logit;
         int count = candidates(logit_V, max, temperature);
-        int best = 0;
+        int best = count == 0 ? 0 : candidate[0];
         double highest = Double.NEGATIVE_INFINITY;
         for (int i = 0; i < count; i++) {
             int v = candidate[i];
-            double score = (logit_V[v] - max) / temperature + noise(sampling.seed(), position, v);
+            double score = below(logit_V[v], max, temperature) + noise(sampling.seed(), position, v);
             // Candidates may stand in any order: the lower id wins a tie.
             if (score > highest || (score == highest && v < best)) {
                 highest = score;
@@ -53,7 +53,7 @@ final class Sampler {
         int count = 0;
         double mass = 0; // of all tokens, in units of the likeliest
         for (int v = 0; v < logit_V.length; v++) {
-            float below = (logit_V[v] - max) / temperature;
+            float below = below(logit_V[v], max, temperature);
             if (sampling.topP() < 1 && below > -HOPELESS) mass += Math.exp(below);
             if (below > -HOPELESS || logit_V[v] == max) candidate[count++] = v;
         }
@@ -62,15 +62,20 @@ final class Sampler {
         if (sampling.topK() > 0 && sampling.topK() < count) {
             count = sampling.topK();
             mass = 0;
-            for (int i = 0; i < count; i++) mass += Math.exp((logit_V[candidate[i]] - max) / temperature);
+            for (int i = 0; i < count; i++) mass += Math.exp(below(logit_V[candidate[i]], max, temperature));
         }
         if (sampling.topP() == 1) return count;
         double reached = 0;
         for (int i = 0; i < count; i++) {
-            reached += Math.exp((logit_V[candidate[i]] - max) / temperature);
+            reached += Math.exp(below(logit_V[candidate[i]], max, temperature));
             if (reached >= sampling.topP() * mass) return i + 1;
         }
         return count;
+    }
+
+    /** 0 for the likeliest, should its logit be infinite. */
+    private static float below(float logit, float max, float temperature) {
+        return logit == max ? 0 : (logit - max) / temperature;
     }
 
     /** Likeliest first, the lower id first among equals. */

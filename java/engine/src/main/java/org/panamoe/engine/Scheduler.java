@@ -27,12 +27,15 @@ final class Scheduler {
         var position_T = new ArrayList<Integer>();
         var spans = new ArrayList<Batch.Span>();
         var generations = new ArrayList<Generation>();
+        int behind = running.size();
         for (var g : running) {
+            behind--;
             int from = token_T.size(), held = g.slot.length();
             int certain = Math.min(g.count() - held, maxRows - from);
             if (certain == 0) break;
             boolean whole = held + certain == g.count();
-            int drafts = whole ? Math.min(g.drafts.length, maxRows - from - certain) : 0;
+            // One row is kept for each generation behind: drafts must not hold up what is certain.
+            int drafts = whole ? Math.clamp(maxRows - from - certain - behind, 0, g.drafts.length) : 0;
             for (int i = 0; i < certain; i++) token_T.add(g.token(held + i));
             for (int j = 0; j < drafts; j++) token_T.add(g.drafts[j]);
             for (int i = 0; i < certain + drafts; i++) position_T.add(held + i);
@@ -45,7 +48,13 @@ final class Scheduler {
     void commit(Turn turn, Accepted accepted, int[][] drafts) {
         for (int a = 0; a < accepted.count.length; a++)
             if (turn.batch().spans.get(a).sampled() > 0)
-                turn.generations().get(a).append(accepted.count[a], accepted.next[a], drafts[a]);
+                turn.generations()
+                        .get(a)
+                        .append(
+                                turn.batch().spans.get(a).sampled() - 1,
+                                accepted.count[a],
+                                accepted.next[a],
+                                drafts[a]);
         releaseEnded();
     }
 

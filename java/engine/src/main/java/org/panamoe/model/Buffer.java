@@ -1,6 +1,7 @@
 package org.panamoe.model;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import org.panamoe.backend.Kernels;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -19,7 +20,7 @@ final class Buffer implements AutoCloseable {
         this.dtype = dtype;
         shape = new long[row.length + 1];
         for (int i = 0; i < row.length; i++) shape[i + 1] = row[i];
-        held = new Tensor(java.lang.foreign.MemorySegment.NULL, dtype, shape);
+        held = empty();
     }
 
     /** The first n rows, with what was last written there as long as the buffer did not grow. */
@@ -27,6 +28,7 @@ final class Buffer implements AutoCloseable {
         if (n > held.dim(0)) {
             arena.close();
             arena = Arena.ofShared();
+            held = empty(); // should there be no memory for n rows
             shape[0] = n;
             held = kernels.allocate(arena, dtype, shape);
         }
@@ -57,6 +59,11 @@ final class Buffer implements AutoCloseable {
             kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
             return rows;
         }
+    }
+
+    private Tensor empty() {
+        shape[0] = 0;
+        return new Tensor(MemorySegment.NULL, dtype, shape);
     }
 
     private long[] shapeOf(int n) {

@@ -2,6 +2,8 @@ package org.panamoe.model;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.stream.IntStream;
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.LatentPages;
@@ -19,10 +21,13 @@ public final class LatentCache implements AutoCloseable {
 
     /** One sequence's place in the cache: its pages, and how many positions count. */
     public static final class Slot {
+        private final LatentCache owner;
         private int[] pages = {};
         private int length;
 
-        private Slot() {}
+        private Slot(LatentCache owner) {
+            this.owner = owner;
+        }
 
         /** Positions [0, length) are remembered. */
         public int length() {
@@ -34,25 +39,27 @@ public final class LatentCache implements AutoCloseable {
     private final LatentPages[] pages_L;
     private final Rope rope;
     private final int positions;
+    private final int longest;
     private final int[] free;
     private int freeCount;
 
     /**
      * @param positions how many positions all sequences have together; rounded up to whole pages
-     * @throws IllegalArgumentException if there are more positions than the model was made for
+     * @throws IllegalArgumentException if there are none, or more than pages can be counted for
      */
     public LatentCache(Model model, int positions) {
         var config = model.config();
-        if (positions < 1 || positions > config.maxPositionEmbeddings())
-            throw new IllegalArgumentException("a context of %d positions: the model has max_position_embeddings %d"
-                    .formatted(positions, config.maxPositionEmbeddings()));
+        if (positions < 1 || positions > Integer.MAX_VALUE - B)
+            throw new IllegalArgumentException(
+                    "a cache of %d positions: not in [1, %d]".formatted(positions, Integer.MAX_VALUE - B));
         int pages = Math.ceilDiv(positions, B);
         this.positions = pages * B;
+        longest = Math.min(this.positions, config.maxPositionEmbeddings());
         // Lowest ids last, so that they are taken first.
         free = IntStream.range(0, pages).map(i -> pages - 1 - i).toArray();
         freeCount = pages;
         try {
-            rope = new Rotary(config).tables(model.kernels, arena, this.positions);
+            rope = new Rotary(config).tables(model.kernels, arena, longest);
             pages_L = allocate(model.kernels, config, pages);
         } catch (RuntimeException | Error e) {
             arena.close();
@@ -66,11 +73,19 @@ public final class LatentCache implements AutoCloseable {
     }
 
     public Slot open() {
-        return new Slot();
+        return new Slot(this);
     }
 
-    /** Makes room for positions [0, length) of a slot; false, and nothing changed, if not enough pages are free. */
+    /**
+     * Makes room for positions [0, length) of a slot; false, and nothing changed, if not enough pages are free.
+     *
+     * @throws IllegalArgumentException if one sequence cannot be that long, see {@link #longest}
+     */
     public boolean reserve(Slot slot, int length) {
+        requireOwn(slot);
+        if (length > longest)
+            throw new IllegalArgumentException(
+                    "%d positions of one sequence: the longest is %d".formatted(length, longest));
         int missing = Math.ceilDiv(length, B) - slot.pages.length;
         if (missing > freeCount) return false;
         if (missing > 0) {
@@ -83,6 +98,7 @@ public final class LatentCache implements AutoCloseable {
 
     /** Forgets the positions from {@code length} on, in every layer; their pages stay the slot's. */
     public void truncate(Slot slot, int length) {
+        requireOwn(slot);
         if (length < 0 || length > slot.length)
             throw new IllegalArgumentException("cannot truncate %d positions to %d".formatted(slot.length, length));
         slot.length = length;
@@ -90,6 +106,7 @@ public final class LatentCache implements AutoCloseable {
 
     /** Forgets a sequence; the slot may be used again. */
     public void release(Slot slot) {
+        requireOwn(slot);
         for (int i = slot.pages.length - 1; i >= 0; i--) free[freeCount++] = slot.pages[i];
         slot.pages = new int[0];
         slot.length = 0;
@@ -98,6 +115,11 @@ public final class LatentCache implements AutoCloseable {
     /** Positions that all sequences have together. */
     public int positions() {
         return positions;
+    }
+
+    /** Positions that one sequence can have: max_position_embeddings, or all there are. */
+    public int longest() {
+        return longest;
     }
 
     LatentPages pages(int layer) {
@@ -122,7 +144,11 @@ public final class LatentCache implements AutoCloseable {
 
     /** Checks that every row of a step has a place. */
     void requireRoom(Batch batch) {
+        if (batch.isEmpty()) throw new IllegalArgumentException("a batch without rows");
+        var slots = Collections.newSetFromMap(new IdentityHashMap<Slot, Boolean>());
         for (var span : batch.spans) {
+            requireOwn(span.slot());
+            if (!slots.add(span.slot())) throw new IllegalArgumentException("two spans of a batch have the same slot");
             int end = batch.position_T[span.to() - 1] + 1;
             int room = span.slot().pages.length * B;
             if (end > room)
@@ -139,6 +165,10 @@ public final class LatentCache implements AutoCloseable {
     @Override
     public void close() {
         if (arena.scope().isAlive()) arena.close();
+    }
+
+    private void requireOwn(Slot slot) {
+        if (slot.owner != this) throw new IllegalArgumentException("a slot of another cache");
     }
 
     private LatentPages[] allocate(Kernels kernels, ModelConfig config, int pages) {

@@ -26,6 +26,7 @@ public final class Model implements AutoCloseable {
 
     final Kernels kernels;
     private final ModelConfig config;
+    private final Checkpoint.Hold hold;
     private final Arena arena;
     private final Workspace workspace;
     private final Buffer hidden_TD;
@@ -36,8 +37,9 @@ public final class Model implements AutoCloseable {
     private final @Nullable MtpModule mtp;
     private Observer observer = new Observer() {};
 
-    private Model(Checkpoint checkpoint, Kernels kernels, Arena arena, Workspace workspace) {
+    private Model(Checkpoint checkpoint, Kernels kernels, Checkpoint.Hold hold, Arena arena, Workspace workspace) {
         this.kernels = kernels;
+        this.hold = hold;
         this.arena = arena;
         this.workspace = workspace;
         config = checkpoint.config();
@@ -53,15 +55,17 @@ public final class Model implements AutoCloseable {
                 : new MtpModule(checkpoint, kernels, workspace, arena, embedding_VD);
     }
 
-    /** Builds the model; nothing is read from the checkpoint but the router's biases. */
+    /** Builds the model; of the checkpoint only block scales (which are checked) and the routers' biases are read. */
     public static Model load(Checkpoint checkpoint, Kernels kernels) {
+        var hold = checkpoint.hold();
         var arena = Arena.ofShared();
         var workspace = new Workspace(kernels, checkpoint.config());
         try {
-            return new Model(checkpoint, kernels, arena, workspace);
+            return new Model(checkpoint, kernels, hold, arena, workspace);
         } catch (RuntimeException | Error e) {
             workspace.close();
             arena.close();
+            hold.close();
             throw e;
         }
     }
@@ -98,6 +102,9 @@ public final class Model implements AutoCloseable {
                 throw new IllegalArgumentException("a span starts at position %d, its slot holds %d"
                         .formatted(batch.position_T[span.from()], span.slot().length()));
         cache.requireRoom(batch);
+        for (int token : batch.token_T)
+            if (token < 0 || token >= config.vocabSize())
+                throw new IllegalArgumentException("token %d: vocab_size is %d".formatted(token, config.vocabSize()));
         var step = Step.of(batch, cache, workspace, observer);
         var x_TD = workspace.x_TD.rows(step.T());
         kernels.embed(x_TD, embedding_VD, workspace.token_T.fill(step.T(), batch.token_T));
@@ -108,8 +115,9 @@ public final class Model implements AutoCloseable {
         observer.residual(layers.length, x_TD);
         var hidden = hidden_TD.rows(step.T());
         kernels.rmsNorm(hidden, x_TD, norm_D, config.rmsNormEps());
+        var logits = head.forward(batch, hidden);
         cache.advance(batch);
-        return new Output(hidden, head.forward(batch, hidden));
+        return new Output(hidden, logits);
     }
 
     /** The bias of a layer's router; empty where the layer has no experts. The MTP module is layer numHiddenLayers. */
@@ -129,5 +137,6 @@ public final class Model implements AutoCloseable {
         hidden_TD.close();
         workspace.close();
         arena.close();
+        hold.close();
     }
 }

@@ -12,7 +12,7 @@ import org.panamoe.tensor.Weight;
  * norm, and the token at i + 1 it predicts the token at i + 2. A full decoder layer with its own pages in the cache;
  * embedding and head are the main model's. To draft further, its own states take the place of the main model's.
  */
-public final class MtpModule implements AutoCloseable {
+public final class MtpModule {
     private final Kernels kernels;
     private final Workspace workspace;
     private final float eps;
@@ -87,8 +87,7 @@ public final class MtpModule implements AutoCloseable {
         return pairs;
     }
 
-    @Override
-    public void close() {
+    void close() {
         head.close();
         hidden_TD.close();
     }

@@ -22,6 +22,8 @@ import org.panamoe.checkpoint.Golden;
 import org.panamoe.model.Batch;
 import org.panamoe.model.LatentCache;
 import org.panamoe.model.Model;
+import org.panamoe.model.Observer;
+import org.panamoe.tensor.Tensor;
 
 /** What must hold bit for bit, on the trained model: its drafts stand often enough for every way through a step. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
@@ -222,8 +224,7 @@ final class PropertiesTest {
 
     @Test
     void refusesWhatCannotBe() {
-        assertThatThrownBy(() -> new Engine(model, 513))
-                .hasMessage("a context of 513 positions: the model has max_position_embeddings 512");
+        assertThatThrownBy(() -> new Engine(model, 0)).hasMessage("a cache of 0 positions: not in [1, 2147483583]");
         assertThatThrownBy(() -> request(new int[0])).hasMessage("the prompt is empty");
         try (var engine = new Engine(model, 512)) {
             assertThatThrownBy(() -> engine.add(request(prompt(1, 512))))
@@ -246,6 +247,94 @@ final class PropertiesTest {
                 assertThat(engine.step()).isFalse();
                 assertThat(generation.status()).isEqualTo(Generation.Status.CANCELLED);
             }
+        }
+    }
+
+    /** A step that throws halfway is as if it had not been. */
+    @Test
+    void afterAFailureTheStepCanBeTriedAgain() {
+        int[] prompt = prompt(3, 20);
+        int[] expected = run(model, prompt, SAMPLED, 0, 256).tokens();
+        var countdown = new int[] {0};
+        try (var own = Model.load(checkpoint, kernels);
+                var engine = new Engine(own, 64, 16)) {
+            own.observe(new Observer() {
+                @Override
+                public void attention(int layer, Tensor y_TD) {
+                    if (countdown[0]-- == 0) throw new IllegalStateException("no more room on the disk");
+                }
+            });
+            var generation = engine.add(new Request(prompt, NEW_TOKENS, Set.of(1), SAMPLED, 2));
+            int failures = 0;
+            // Five layers a step, MTP's the last: the failure wanders through all of them.
+            for (boolean more = true; more; ) {
+                countdown[0] = failures % 7;
+                try {
+                    more = engine.step();
+                } catch (IllegalStateException e) {
+                    failures++;
+                    countdown[0] = -1;
+                    more = engine.step();
+                }
+            }
+            assertThat(failures).isGreaterThan(5);
+            assertThat(generation.tokens()).isEqualTo(expected);
+        }
+    }
+
+    @Test
+    void batchesThatWouldDamageTheCacheAreRefused() {
+        try (var cache = new LatentCache(model, 128);
+                var other = new LatentCache(model, 64)) {
+            var slot = cache.open();
+            cache.reserve(slot, 10);
+            assertThatThrownBy(() -> model.forward(Batch.of(other.open(), new int[] {1}, 1), cache))
+                    .hasMessage("a slot of another cache");
+            var twice = List.of(new Batch.Span(slot, 0, 1, 1), new Batch.Span(slot, 1, 2, 1));
+            assertThatThrownBy(() -> model.forward(new Batch(new int[2], new int[2], twice), cache))
+                    .hasMessage("two spans of a batch have the same slot");
+            assertThatThrownBy(() -> model.forward(new Batch(new int[0], new int[0], List.of()), cache))
+                    .hasMessage("a batch without rows");
+            assertThatThrownBy(() -> model.forward(Batch.of(slot, new int[] {99999}, 1), cache))
+                    .hasMessage("token 99999: vocab_size is 2048");
+            assertThatThrownBy(() -> cache.reserve(slot, 129))
+                    .hasMessage("129 positions of one sequence: the longest is 128");
+        }
+    }
+
+    /** Drafts of the first must not hold up the others. */
+    @Test
+    void everyGenerationMovesWhileRowsAreFew() {
+        try (var engine = new Engine(model, 256, 4)) {
+            var first = engine.add(new Request(prompt(1, 1), 40, Set.of(), Sampling.greedy(), 3));
+            var second = engine.add(new Request(prompt(2, 1), 40, Set.of(), Sampling.greedy(), 3));
+            for (int step = 0; step < 10; step++) engine.step();
+            assertThat(first.generated()).isGreaterThanOrEqualTo(10);
+            assertThat(second.generated()).isGreaterThanOrEqualTo(10);
+            assertThat(second.accepted()[0]).isLessThanOrEqualTo(second.offered()[0]);
+        }
+    }
+
+    @Test
+    void aCheckpointStaysOpenWhileAModelUsesIt() {
+        try (var own = Checkpoint.open(Golden.trained());
+                var ownModel = Model.load(own, kernels)) {
+            assertThatThrownBy(own::close).hasMessage("close: a model still uses this checkpoint");
+            assertThat(run(ownModel, prompt(1), Sampling.greedy(), 0, 16).generated())
+                    .isEqualTo(NEW_TOKENS);
+        }
+    }
+
+    @Test
+    void aFailedAllocationLeavesTheModelUsable() {
+        try (var cache = new LatentCache(model, 64)) {
+            assertThatThrownBy(() -> new LatentCache(model, 2_000_000_000)).hasMessageContaining("out of memory");
+            var slot = cache.open();
+            cache.reserve(slot, 2);
+            assertThat(model.forward(Batch.of(slot, new int[] {0, 54}, 1), cache)
+                            .logits()
+                            .rows())
+                    .isEqualTo(1);
         }
     }
 

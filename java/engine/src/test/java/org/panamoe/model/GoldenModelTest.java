@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -48,8 +50,11 @@ final class GoldenModelTest {
             try (var cache = new LatentCache(model, tokens.length)) {
                 var slot = cache.open();
                 cache.reserve(slot, tokens.length);
-                model.observe(new Comparison(golden, "", L, model.config().numExpertsPerTok()));
+                var comparison = new Comparison(golden, "", model.config().numExpertsPerTok(), new HashSet<>());
+                model.observe(comparison);
                 var output = model.forward(Batch.of(slot, tokens, tokens.length), cache);
+                assertThat(comparison.seen).contains("hidden.0", "hidden." + L, "topk_idx." + (L - 1));
+                if (!folder.equals("v3-tiny-yarn")) assertThat(comparison.seen).contains("attn.0", "mlp." + (L - 1));
                 assertClose(golden, "hidden_norm", output.hidden_TD());
                 assertLogits(golden, "logits", output.logits());
                 for (int layer = 0; layer < L; layer++) assertLatents(golden, layer, cache, slot, tokens.length, model);
@@ -65,11 +70,29 @@ final class GoldenModelTest {
         int[] each = new int[T];
         Arrays.setAll(each, t -> t);
         var batch = new Batch(next, each, List.of(new Batch.Span(slot, 0, T, T)));
-        int L = model.config().numHiddenLayers();
-        model.observe(new Comparison(golden, "mtp.", L, model.config().numExpertsPerTok()));
+        var comparison = new Comparison(golden, "mtp.", model.config().numExpertsPerTok(), new HashSet<>());
+        model.observe(comparison);
         var output = model.mtp().orElseThrow().forward(batch, hidden_TD, each, cache);
+        assertThat(comparison.seen).contains("mtp.attn", "mtp.mlp", "mtp.topk_idx");
         assertClose(golden, "mtp.hidden", output.hidden_TD());
         assertLogits(golden, "mtp.logits", output.logits());
+        assertChain(golden, model, output, slot, T, cache);
+    }
+
+    /** Drafts after the first come from the module's own normed states. */
+    private static void assertChain(
+            Safetensors golden, Model model, Model.Output output, LatentCache.Slot slot, int T, LatentCache cache) {
+        int[] chain = Golden.ints(golden.tensor("mtp.chain_tokens"));
+        float[] expected = Golden.floats(golden.tensor("mtp.chain_logits"));
+        model.observe(new Observer() {});
+        float[] row_V = new float[expected.length / chain.length];
+        for (int j = 0, last = T - 1; j < chain.length; j++, last = 0) {
+            output.logits().row(last, row_V);
+            for (int v = 0; v < row_V.length; v++) assertNear("chain", row_V[v], expected[j * row_V.length + v]);
+            assertThat(output.logits().argmax(last)).isEqualTo(chain[j]);
+            var next = new Batch(new int[] {chain[j]}, new int[] {T + j}, List.of(new Batch.Span(slot, 0, 1, 1)));
+            output = model.mtp().orElseThrow().forward(next, output.hidden_TD(), new int[] {last}, cache);
+        }
     }
 
     private static void assertLatents(
@@ -87,7 +110,7 @@ final class GoldenModelTest {
     }
 
     /** Compares what passes by with the golden tensors, where those are stored. */
-    private record Comparison(Safetensors golden, String prefix, int mtpLayer, int K) implements Observer {
+    private record Comparison(Safetensors golden, String prefix, int K, Set<String> seen) implements Observer {
         @Override
         public void residual(int layer, Tensor x_TD) {
             compare("hidden." + layer, x_TD);
@@ -105,6 +128,7 @@ final class GoldenModelTest {
 
         @Override
         public void routed(int layer, int T, float[] score_TE, int[] expert_TK, float[] share_TK) {
+            seen.add(name("topk_idx", layer));
             int[] idx_TK = Golden.ints(golden.tensor(name("topk_idx", layer)));
             float[] weight_TK = Golden.floats(golden.tensor(name("topk_weight", layer)));
             for (int t = 0; t < T; t++) {
@@ -122,7 +146,9 @@ final class GoldenModelTest {
         }
 
         private void compare(String name, Tensor actual) {
-            if (golden.names().contains(name)) assertClose(golden, name, actual);
+            if (!golden.names().contains(name)) return;
+            assertClose(golden, name, actual);
+            seen.add(name);
         }
 
         private String name(String what, int layer) {
