@@ -13,11 +13,16 @@ record Machine(String cpu, Set<String> flags, Optional<Long> memory, Optional<St
         var cpuinfo = lines("/proc/cpuinfo");
         return new Machine(
                 value(cpuinfo, "model name").orElse("unknown"),
-                Set.of(value(cpuinfo, "flags").orElse("").split(" ", -1)),
+                words(value(cpuinfo, "flags").orElse("")),
                 value(lines("/proc/meminfo"), "MemTotal").map(text -> Long.parseLong(text.replace(" kB", "")) * 1024),
                 lines("/sys/kernel/mm/transparent_hugepage/enabled").stream()
                         .findFirst()
                         .map(line -> line.replaceAll(".*\\[|\\].*", "")));
+    }
+
+    /** What lies between blanks: some kernels leave several where a flag is hidden, and may name one twice. */
+    static Set<String> words(String text) {
+        return text.isBlank() ? Set.of() : Set.copyOf(List.of(text.strip().split("\\s+", -1)));
     }
 
     private static Optional<String> value(List<String> lines, String key) {

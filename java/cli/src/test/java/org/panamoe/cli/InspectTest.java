@@ -72,6 +72,12 @@ class InspectTest {
                 .contains("JDK", "reference", "GFLOP/s");
     }
 
+    @Test
+    void cpuFlagsMayStandFarApartAndTwice() {
+        assertThat(Machine.words(" avx2 fma        avx2  f16c\t")).containsExactlyInAnyOrder("avx2", "fma", "f16c");
+        assertThat(Machine.words(" ")).isEmpty();
+    }
+
     private static long sumOfKinds(JsonNode report) {
         long sum = -report.path("bytes").path("total").asLong();
         for (var bytes : report.path("bytes").values()) sum += bytes.asLong();
