@@ -74,11 +74,7 @@ struct F8E4M3Block128 {
                 most = c > most ? c : most;
             }
         }
-        Codes nan = Codes(most == 0x7f);
-        uint64_t parts[sizeof nan / 8], any = 0;
-        __builtin_memcpy(parts, &nan, sizeof nan);
-        for (uint64_t part : parts) any |= part;
-        return any != 0;
+        return any_of(most == 0x7f);
     }
 };
 

@@ -13,7 +13,7 @@ namespace {
 // Up to two tiles of rows decode each weight once for each tile: the second time it comes from the cache, where this
 // many outputs of a model's width have room.
 constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
-constexpr int64_t kAhead = 1024;
+constexpr int64_t kAhead = 1024, kStep = 128;
 
 constexpr int64_t kPanel = 256;  // columns of a panel; a multiple of every block edge
 
@@ -23,25 +23,35 @@ struct Panel {
 };
 static_assert(sizeof(Panel) <= 256 * 1024 && kGemmOutputs % kTileOutputs == 0 && kPanel % LANES == 0);
 
-// Asks for what this tile reads kAhead bytes later; at the end of its rows that is the beginning of the next tile's. An
-// address beyond the matrix does no harm. Decoding FP8 takes so many instructions that the processor's own window does
-// not reach far enough ahead (measured on Zen 3, 2048 columns, one row: 6.6 -> 10.2 GB/s).
-template <class Format, int OUTPUTS>
-PANAMOE_INLINE void prefetch(const Byte *w, int64_t stride, int64_t d) {
-    const Byte *later = w + kAhead + (d * Format::kBytes + kAhead < stride ? 0 : (OUTPUTS - 1) * stride);
+// Asks for the kStep bytes of each row that this tile reads kAhead bytes later; at the end of its rows for the
+// beginning of the next tile's. An address beyond the matrix does no harm. The processor does not see by itself that
+// several rows are walked side by side, and decoding FP8 takes so many instructions that its window does not reach far
+// ahead.
+template <int OUTPUTS>
+PANAMOE_INLINE void prefetch(const Byte *w, int64_t stride, int64_t at) {
+    const Byte *later = w + kAhead + (at + kAhead < stride ? 0 : (OUTPUTS - 1) * stride);
 #pragma GCC unroll 8
     for (int o = 0; o < OUTPUTS; o++)
-        for (int line = 0; line < Format::kBlock * Format::kBytes; line += 64)
-            __builtin_prefetch(later + o * stride + line);
+#pragma GCC unroll 8
+        for (int line = 0; line < kStep; line += 64) __builtin_prefetch(later + o * stride + line);
 }
 
 template <class Format, int ROWS, int OUTPUTS>
 void stream_tile(const Gemm &g, int64_t row, int64_t f) {
     Vec acc[ROWS][OUTPUTS] = {};
     int64_t stride = g.w.D * Format::kBytes;
+    const float *x = g.x + row * g.x_stride;
     each_block<Format, OUTPUTS>(g.w, g.w_row + f, 0, g.w.D, [&](auto reader, int64_t d, int64_t n) {
-        if constexpr (Format::kBlock != 0) prefetch<Format, OUTPUTS>(weights<Format>(g.w, g.w_row + f, d), stride, d);
-        multiply(acc, g.x + row * g.x_stride + d, g.x_stride, weights<Format>(g.w, g.w_row + f, d), stride, reader, n);
+        constexpr int64_t step = kStep / Format::kBytes;
+        static_assert(Format::kBlock == 0 || Format::kBlock == step);
+        const Byte *w = weights<Format>(g.w, g.w_row + f, d);
+        int64_t at = 0;
+        for (; at + step <= n; at += step) {
+            prefetch<OUTPUTS>(w + at * Format::kBytes, stride, (d + at) * Format::kBytes);
+            multiply(acc, x + d + at, g.x_stride, w + at * Format::kBytes, stride, reader, step);
+        }
+        if (at < n) [[unlikely]]
+            multiply_rest(acc, x + d + at, g.x_stride, w + at * Format::kBytes, stride, reader, n - at);
     });
     for (int r = 0; r < ROWS; r++)
         for (int o = 0; o < OUTPUTS; o++) g.y[(row + r) * g.y_stride + f + o] = sum(acc[r][o]);
@@ -49,7 +59,7 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
 
 template <class Format, int ROWS>
 void stream(const Gemm &g, int64_t row, int64_t from, int64_t to) {
-    constexpr int kOutputs = ROWS == 1 ? 8 : ROWS == 2 ? 4 : kTileOutputs;
+    constexpr int kOutputs = ROWS > 2 ? kTileOutputs : ROWS == 1 && Format::kBlock != 0 ? 8 : 4;
     for (int64_t f = from; f < to;) {
         int64_t most = to - f < kOutputs ? to - f : kOutputs;
         if (rows_alike<Format>(g.w_row + f, most) == kOutputs) {

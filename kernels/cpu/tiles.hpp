@@ -16,11 +16,11 @@ constexpr int kTileRows = 6, kTileOutputs = 4;
 constexpr int kTileRows = 4, kTileOutputs = 3;
 #endif
 
-// The rare part of multiply, in few instructions instead of fast ones: acc is [rows][outputs].
+// multiply in few instructions instead of fast ones, for what is rare: acc is [rows][outputs].
 template <class Reader>
-[[gnu::noinline, gnu::noclone]] void multiply_rest(Vec *acc, int64_t rows, int64_t outputs, const float *x,
-                                                   int64_t x_stride, const Byte *w, int64_t w_stride,
-                                                   const Reader &reader, int64_t n) {
+[[gnu::noinline, gnu::noclone]] void multiply_slowly(Vec *acc, int64_t rows, int64_t outputs, const float *x,
+                                                     int64_t x_stride, const Byte *w, int64_t w_stride, Reader reader,
+                                                     int64_t n) {
     for (int64_t k = 0; k < n; k += LANES) {
         int64_t left = n - k;
         for (int64_t o = 0; o < outputs; o++) {
@@ -35,32 +35,40 @@ template <class Reader>
     }
 }
 
+template <int ROWS, int OUTPUTS, class Reader>
+PANAMOE_INLINE void multiply_rest(Vec (&acc)[ROWS][OUTPUTS], const float *x, int64_t x_stride, const Byte *w,
+                                  int64_t w_stride, Reader reader, int64_t n) {
+    Vec spilled[ROWS][OUTPUTS];  // so that acc itself has no address and stays in registers
+    for (int r = 0; r < ROWS; r++)
+        for (int o = 0; o < OUTPUTS; o++) spilled[r][o] = acc[r][o];
+    multiply_slowly(spilled[0], ROWS, OUTPUTS, x, x_stride, w, w_stride, reader, n);
+    for (int r = 0; r < ROWS; r++)
+        for (int o = 0; o < OUTPUTS; o++) acc[r][o] = spilled[r][o];
+}
+
 // acc[r][o] += x[r][k..] * w[o][k..] for k in [0, n): lane l of an accumulator sums the products of l, l + LANES, ...
 template <int ROWS, int OUTPUTS, class Reader>
 PANAMOE_INLINE void multiply(Vec (&acc)[ROWS][OUTPUTS], const float *x, int64_t x_stride, const Byte *w,
-                             int64_t w_stride, const Reader &reader, int64_t n) {
+                             int64_t w_stride, Reader reader, int64_t n) {
     int64_t k = 0;
     if constexpr (!Reader::kRare) {
+        const Byte *w_O[OUTPUTS];  // one register for each, or the compiler computes them again and again
+#pragma GCC unroll 8
+        for (int o = 0; o < OUTPUTS; o++) w_O[o] = w + o * w_stride;
         for (; k + LANES <= n; k += LANES) {
             Vec x_R[ROWS];
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) x_R[r] = load(x + r * x_stride + k);
 #pragma GCC unroll 8
             for (int o = 0; o < OUTPUTS; o++) {
-                Vec weight = reader.read(w + o * w_stride + k * Reader::kBytes);
+                Vec weight = reader.read(w_O[o] + k * Reader::kBytes);
 #pragma GCC unroll 8
                 for (int r = 0; r < ROWS; r++) acc[r][o] = fma(x_R[r], weight, acc[r][o]);
             }
         }
     }
-    if (k < n) [[unlikely]] {
-        Vec spilled[ROWS][OUTPUTS];  // so that acc itself has no address and stays in registers
-        for (int r = 0; r < ROWS; r++)
-            for (int o = 0; o < OUTPUTS; o++) spilled[r][o] = acc[r][o];
-        multiply_rest(spilled[0], ROWS, OUTPUTS, x + k, x_stride, w + k * Reader::kBytes, w_stride, reader, n - k);
-        for (int r = 0; r < ROWS; r++)
-            for (int o = 0; o < OUTPUTS; o++) acc[r][o] = spilled[r][o];
-    }
+    if (k < n) [[unlikely]]
+        multiply_rest(acc, x + k, x_stride, w + k * Reader::kBytes, w_stride, reader, n - k);
 }
 
 // y[r][c] += sum over n of x[r][n] * w[n][c], n ascending, for c in [0, columns).

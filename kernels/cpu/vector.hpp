@@ -128,6 +128,29 @@ PANAMOE_INLINE Vec widen_bf16(const Byte *from) {
 #endif
 }
 
+// Whether any of the bytes is not 0: each is all ones or 0, as comparing gives them.
+template <class Mask>
+PANAMOE_INLINE bool any_of(Mask mask) {
+#if defined(__AVX512BW__)
+    static_assert(sizeof(Mask) == 64);
+    return _mm512_movepi8_mask(__m512i(mask)) != 0;
+#elif defined(__AVX2__)
+    struct {
+        __m256i part[sizeof(Mask) / 32];
+    } parts = bits<decltype(parts)>(mask);
+    __m256i any = parts.part[0];
+    for (size_t i = 1; i < sizeof(Mask) / 32; i++) any |= parts.part[i];
+    return _mm256_movemask_epi8(any) != 0;
+#else
+    struct {
+        uint64_t part[sizeof(Mask) / 8];
+    } parts = bits<decltype(parts)>(mask);
+    uint64_t any = 0;
+    for (uint64_t part : parts.part) any |= part;
+    return any != 0;
+#endif
+}
+
 // The one tree in which lanes are added: the upper half onto the lower, until one is left.
 PANAMOE_INLINE float sum(Vec v) {
 #if PANAMOE_LANES == 16
