@@ -8,6 +8,7 @@
 
 #include "cpu_context.hpp"
 #include "isa.hpp"
+#include "route.hpp"
 
 using namespace panamoe;
 
@@ -356,6 +357,71 @@ int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32
             add_blocks(blocks, {floats(o_out_THU) + h * U, floats(o_THC) + h * C, int64_t{H} * U, int64_t{H} * C, T,
                                 matrix(kv_b, scale, C, format), h * (int64_t{P} + U) + P});
         multiply(ctx, blocks, U, size.bytes);
+    });
+}
+
+int32_t pm_score(pm_context *ctx, void *score_TE, int32_t type, int32_t scoring, int32_t T, int32_t E) {
+    return guarded(ctx, [&] {
+        const char *operation = "score";
+        require_sizes(operation, {{"T", T, 0}, {"E", E}});
+        require_type(operation, type);
+        require(scoring == PM_SIGMOID || scoring == PM_SOFTMAX, "%s: scoring is %d, there are %d and %d", operation,
+                scoring, PM_SIGMOID, PM_SOFTMAX);
+        if (T == 0) return;
+        require_pointers(operation, {{"score_TE", score_TE}});
+        each_rows(ctx, T, E, [&](int64_t from, int64_t to, void *) {
+            if (scoring == PM_SIGMOID)
+                sigmoid(floats(score_TE) + from * E, (to - from) * E);
+            else
+                for (int64_t t = from; t < to; t++) softmax(floats(score_TE) + t * E, E);
+        });
+    });
+}
+
+int32_t pm_route(pm_context *ctx, int32_t *expert_TK, float *share_TK, int32_t *offset_E1, int32_t *token_N,
+                 float *weight_N, const void *score_TE, int32_t type, const float *bias_E, int32_t T, int32_t E,
+                 int32_t K, int32_t G, int32_t kept, int32_t best, int32_t normalize, float factor) {
+    return guarded(ctx, [&] {
+        const char *operation = "route";
+        require_sizes(operation, {{"T", T, 0}, {"E", E}, {"K", K}, {"G", G}, {"kept", kept}, {"best", best}});
+        require_type(operation, type);
+        require(E % G == 0, "%s: G is %d, which does not divide E, %d", operation, G, E);
+        require(kept <= G, "%s: kept is %d, G is %d", operation, kept, G);
+        require(best <= 2, "%s: best is %d, must be 1 or 2", operation, best);
+        require(K <= int64_t{E} / G * kept, "%s: K is %d, %d of %d groups have %d experts", operation, K, kept, G,
+                E / G * kept);
+        require(int64_t{T} * K <= INT32_MAX, "%s: T * K is %lld, beyond int32_t", operation,
+                static_cast<long long>(int64_t{T} * K));
+        require_pointers(operation, {{"offset_E1", offset_E1}});
+        if (T == 0) {
+            std::fill_n(offset_E1, E + int64_t{1}, 0);
+            return;
+        }
+        require_pointers(operation, {{"expert_TK", expert_TK},
+                                     {"share_TK", share_TK},
+                                     {"token_N", token_N},
+                                     {"weight_N", weight_N},
+                                     {"score_TE", score_TE}});
+        Route route{bias_E, E, K, G, kept, best, normalize != 0, factor};
+        std::vector<float> biased(static_cast<size_t>(E));
+        std::vector<unsigned char> taken(static_cast<size_t>(int64_t{E} + G));
+        std::vector<int32_t> next(static_cast<size_t>(E), 0);
+        for (int64_t t = 0; t < T; t++) {
+            choose(route, floats(score_TE) + t * E, expert_TK + t * K, share_TK + t * K, biased.data(), taken.data());
+            for (int64_t k = 0; k < K; k++) next[static_cast<size_t>(expert_TK[t * K + k])]++;
+        }
+        int32_t offset = 0;
+        for (int64_t e = 0; e < E; e++) {
+            offset_E1[e] = offset;
+            offset += next[static_cast<size_t>(e)];
+            next[static_cast<size_t>(e)] = offset_E1[e];
+        }
+        offset_E1[E] = offset;
+        for (int64_t i = 0; i < int64_t{T} * K; i++) {
+            int32_t n = next[static_cast<size_t>(expert_TK[i])]++;
+            token_N[n] = static_cast<int32_t>(i / K);
+            weight_N[n] = share_TK[i];
+        }
     });
 }
 

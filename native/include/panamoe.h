@@ -5,8 +5,9 @@
  * Shapes. The letters behind a pointer are its shape, dense and row-major, sizes given by the int32_t arguments of the
  * same letters: T rows (tokens) of this call, D inner width, F outer width, V vocabulary, E experts, N routed rows,
  * H heads, P width of a head without rope, R rope width, Z = R/2 rotated pairs, U value width, C latent rank,
- * X = C + R, B positions in a page, S positions in the rope tables, A requests, M pages in a request's table.
- * Every size is at least 1, except T and N, which may be 0: then nothing is read and nothing is written.
+ * K experts for each token, G groups of experts, X = C + R, B positions in a page, S positions in the rope tables, A
+ * requests, M pages in a request's table. Every size is at least 1, except T and N, which may be 0: then nothing is
+ * read and nothing is written.
  *
  * Memory. Every pointer, tables of pointers and index arrays included, lies in memory of the context (pm_allocate) or,
  * where the context's memory is the host's (pm_memory), in any readable memory of the process. Activations and index
@@ -38,7 +39,7 @@ extern "C" {
 #endif
 
 #define PM_API __attribute__((visibility("default")))
-#define PM_ABI 1
+#define PM_ABI 2
 
 enum pm_status { PM_OK = 0, PM_FAILED = 1 };
 
@@ -60,6 +61,9 @@ enum pm_place { PM_HOST = 0, PM_DEVICE = 1 };
 /* What pm_measure measures. PM_READ_BANDWIDTH: bytes per second that all threads of the context together read from
  * memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per second in fused multiply-adds, two each. */
 enum pm_quantity { PM_READ_BANDWIDTH = 0, PM_FMA_RATE = 1 };
+
+/* How pm_score makes scores of what the gate says: DeepSeek-V3's way, and V2's. */
+enum pm_scoring { PM_SIGMOID = 0, PM_SOFTMAX = 1 };
 
 typedef struct pm_context pm_context;
 
@@ -148,6 +152,20 @@ PM_API int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX,
  */
 PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32_t type, const void *kv_b,
                              const void *scale, int32_t format, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C);
+
+/* What the gate says becomes scores, in place: 1 / (1 + exp(-y)) of each value (PM_SIGMOID), or the softmax of each row
+ * (PM_SOFTMAX). A row of infinities or with a NaN becomes NaN under the softmax. */
+PM_API int32_t pm_score(pm_context *ctx, void *score_TE, int32_t type, int32_t scoring, int32_t T, int32_t E);
+
+/* Group-limited top-k (DeepSeek-V3 report, section 2.1.2): for each t the K experts with the largest score + bias among
+ * the kept of G groups of E / G experts each whose best (1 or 2) largest score + bias add up to most. A NaN counts as
+ * -infinity, the lower index wins a tie, no expert is chosen twice. expert_TK: the chosen ones, best first; share_TK:
+ * their scores, divided by their sum (+ 1e-20, if normalize is not 0), times factor. The N = T * K pairs sorted by
+ * expert, and by t within an expert, are offset_E1 (E + 1 values), token_N and weight_N, as pm_grouped_gemm, pm_gather
+ * and pm_combine take them. bias_E may be NULL. N must fit int32_t. */
+PM_API int32_t pm_route(pm_context *ctx, int32_t *expert_TK, float *share_TK, int32_t *offset_E1, int32_t *token_N,
+                        float *weight_N, const void *score_TE, int32_t type, const float *bias_E, int32_t T, int32_t E,
+                        int32_t K, int32_t G, int32_t kept, int32_t best, int32_t normalize, float factor);
 
 /* y[n] = x[token_N[n]]. */
 PM_API int32_t pm_gather(pm_context *ctx, void *y_ND, const void *x_TD, int32_t type, const int32_t *token_N, int32_t N,

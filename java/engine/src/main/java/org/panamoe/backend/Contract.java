@@ -26,7 +26,7 @@ final class Contract {
     private final @Nullable String[] nameOf = new String[size.length];
     private final @Nullable Object[] argumentOf = new Object[size.length];
 
-    /** Every function has one result, and it is the first argument. */
+    /** Most functions have one result, and it is the first argument. */
     private String resultName = "";
 
     private @Nullable Tensor result;
@@ -133,6 +133,48 @@ final class Contract {
         return c.kvB(kvB, c.of('H'), 'U', 'P');
     }
 
+    static Contract score(boolean device, Tensor score_TE) {
+        return new Contract("score", device).result("score_TE", score_TE);
+    }
+
+    static Contract route(boolean device, Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
+        var c = new Contract("route", device).input("score_TE", score_TE).input("bias_E", bias_E);
+        c.set('E', rule.experts(), "rule", rule);
+        c.set('K', rule.chosen(), "rule", rule);
+        int E = c.of('E');
+        c.require((long) c.of('T') * c.of('K') <= Integer.MAX_VALUE, "T * K is beyond int: score_TE is %s", score_TE);
+        c.set('N', c.of('T') * c.of('K'), "score_TE", score_TE);
+        c.output("expert_TK", routes.expert_TK(), DType.I32, score_TE, bias_E);
+        c.output("share_TK", routes.share_TK(), DType.F32, score_TE, bias_E, routes.expert_TK());
+        c.output("token_N", routes.token_N(), DType.I32, score_TE, bias_E, routes.expert_TK(), routes.share_TK());
+        c.output(
+                "weight_N",
+                routes.weight_N(),
+                DType.F32,
+                score_TE,
+                bias_E,
+                routes.expert_TK(),
+                routes.share_TK(),
+                routes.token_N());
+        c.require(
+                routes.offset_E1().rank() == 1 && routes.offset_E1().dim(0) == E + 1L,
+                "rule has %s experts, offset_E1 is %s: it takes E + 1 offsets",
+                E,
+                routes.offset_E1());
+        c.output(
+                "offset_E1",
+                "?",
+                routes.offset_E1(),
+                DType.I32,
+                score_TE,
+                bias_E,
+                routes.expert_TK(),
+                routes.share_TK(),
+                routes.token_N(),
+                routes.weight_N());
+        return c;
+    }
+
     static Contract gather(boolean device, Tensor y_ND, Tensor x_TD, Tensor token_N) {
         return new Contract("gather", device)
                 .result("y_ND", y_ND)
@@ -196,6 +238,18 @@ final class Contract {
         resultName = name;
         result = tensor;
         return this;
+    }
+
+    /** A further result, apart from all of {@code others}. */
+    private void output(String name, Tensor tensor, DType type, Tensor... others) {
+        output(name, name, tensor, type, others);
+    }
+
+    private void output(String name, String letters, Tensor tensor, DType type, Tensor... others) {
+        result = null;
+        result(name, letters, tensor, type);
+        for (var other : others)
+            require(!overlap(tensor, other), "%s is %s and overlaps another argument", name, tensor);
     }
 
     private Contract input(String name, Tensor tensor) {

@@ -18,7 +18,7 @@ import java.util.Map;
 
 /** The functions of panamoe.h as one library exports them, in the header's order; HeaderTest compares the two. */
 final class Header {
-    static final int ABI = 1;
+    static final int ABI = 2;
     static final int OK = 0;
     static final int F32 = 0;
     static final int CACHE_F32 = 0;
@@ -50,6 +50,8 @@ final class Header {
     final MethodHandle latentAppend;
     final MethodHandle mlaAttention;
     final MethodHandle mlaOutput;
+    final MethodHandle score;
+    final MethodHandle route;
     final MethodHandle gather;
     final MethodHandle combine;
     final MethodHandle swiglu;
@@ -166,6 +168,26 @@ final class Header {
                 JAVA_INT,
                 JAVA_INT,
                 JAVA_INT);
+        score = status("pm_score", ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT);
+        route = status(
+                "pm_route",
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_FLOAT);
         gather = status("pm_gather", ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);
         combine = status(
                 "pm_combine", ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);

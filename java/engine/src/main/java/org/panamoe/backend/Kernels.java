@@ -27,6 +27,9 @@ public interface Kernels extends AutoCloseable {
     /** Either side may lie on the host; same element type, same number of elements. */
     void copy(Tensor to, Tensor from);
 
+    /** Whether its memory is a device's, which Java cannot read. */
+    boolean onDevice();
+
     void synchronize();
 
     /** Bytes per second that this back end reads from memory with all its threads, measured now. */
@@ -50,6 +53,12 @@ public interface Kernels extends AutoCloseable {
 
     /** @param kvB the checkpoint's kv_b_proj, [H * (P + U), C] */
     void mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB);
+
+    /** In place. */
+    void score(Tensor score_TE, Scoring scoring);
+
+    /** Chooses experts for every row of scores, and sorts the rows by expert. */
+    void route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule);
 
     void gather(Tensor y_ND, Tensor x_TD, Tensor token_N);
 

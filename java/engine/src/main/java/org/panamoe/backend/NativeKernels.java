@@ -64,6 +64,11 @@ final class NativeKernels implements Kernels {
     }
 
     @Override
+    public boolean onDevice() {
+        return device;
+    }
+
+    @Override
     public void synchronize() {
         call("synchronize", () -> (int) pm.synchronize.invokeExact(context));
     }
@@ -218,6 +223,37 @@ final class NativeKernels implements Kernels {
                 P,
                 U,
                 C));
+    }
+
+    @Override
+    public void score(Tensor score_TE, Scoring scoring) {
+        var c = Contract.score(device, score_TE);
+        int T = c.of('T'), E = c.of('E');
+        call("score", () -> (int) pm.score.invokeExact(context, score_TE.data, Header.F32, scoring.id, T, E));
+    }
+
+    @Override
+    public void route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
+        var c = Contract.route(device, routes, score_TE, bias_E, rule);
+        int T = c.of('T'), E = c.of('E'), K = c.of('K');
+        call("route", () -> (int) pm.route.invokeExact(
+                context,
+                routes.expert_TK().data,
+                routes.share_TK().data,
+                routes.offset_E1().data,
+                routes.token_N().data,
+                routes.weight_N().data,
+                score_TE.data,
+                Header.F32,
+                bias_E.data,
+                T,
+                E,
+                K,
+                rule.groups(),
+                rule.keptGroups(),
+                rule.groupBest(),
+                rule.normalize() ? 1 : 0,
+                rule.scale()));
     }
 
     @Override

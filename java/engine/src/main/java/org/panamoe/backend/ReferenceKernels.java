@@ -60,6 +60,11 @@ final class ReferenceKernels implements Kernels {
     }
 
     @Override
+    public boolean onDevice() {
+        return false;
+    }
+
+    @Override
     public void synchronize() {
         run("synchronize", () -> {});
     }
@@ -215,6 +220,49 @@ final class ReferenceKernels implements Kernels {
                 store(mean(softmax(score), v, U), o_THU, (long) t * H + h);
             }
         }
+    }
+
+    @Override
+    public void score(Tensor score_TE, Scoring scoring) {
+        var c = Contract.score(false, score_TE);
+        int T = c.of('T'), E = c.of('E');
+        run("score", () -> {
+            for (int t = 0; t < T; t++) {
+                double[] s_E = row(score_TE, t, E);
+                switch (scoring) {
+                    case SIGMOID -> {
+                        for (int e = 0; e < E; e++) s_E[e] = 1 / (1 + Math.exp(-s_E[e]));
+                    }
+                    case SOFTMAX -> softmax(s_E);
+                }
+                store(s_E, score_TE, t);
+            }
+        });
+    }
+
+    @Override
+    public void route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
+        var c = Contract.route(false, routes, score_TE, bias_E, rule);
+        int T = c.of('T'), E = c.of('E'), K = c.of('K');
+        run("route", () -> {
+            float[] bias = new float[E], score_E = new float[E], share_K = new float[K];
+            int[] expert_K = new int[K], next_E = new int[E + 1];
+            bias_E.getFloats(0, bias);
+            for (int t = 0; t < T; t++) {
+                score_TE.getFloats((long) t * E, score_E);
+                rule.choose(score_E, bias, expert_K, share_K);
+                routes.expert_TK().setInts((long) t * K, expert_K, 0, K);
+                routes.share_TK().setFloats((long) t * K, share_K, 0, K);
+                for (int e : expert_K) next_E[e + 1]++;
+            }
+            for (int e = 0; e < E; e++) next_E[e + 1] += next_E[e];
+            routes.offset_E1().setInts(0, next_E, 0, E + 1);
+            for (int i = 0; i < T * K; i++) {
+                int n = next_E[routes.expert_TK().getInt(i)]++;
+                routes.token_N().setInt(n, i / K);
+                routes.weight_N().setFloat(n, routes.share_TK().getFloat(i));
+            }
+        });
     }
 
     @Override

@@ -1,6 +1,7 @@
 package org.panamoe.model;
 
-import java.util.Arrays;
+import org.panamoe.backend.GroupLimitedTopK;
+import org.panamoe.backend.Scoring;
 import org.panamoe.checkpoint.ModelConfig;
 
 /**
@@ -8,20 +9,26 @@ import org.panamoe.checkpoint.ModelConfig;
  * bias (DeepSeek-V3 report, section 2.1.2). V2 (greedy, group_limited_greedy): softmax scores, no bias.
  */
 public final class Router {
-    private final ModelConfig config;
+    final Scoring scoring;
+    final GroupLimitedTopK rule;
     private final float[] bias_E;
-    private final float[] biased_E;
-    private final float[] worth_G;
 
     /** @param bias_E e_score_correction_bias; zeros where the model has none */
     public Router(ModelConfig config, float[] bias_E) {
         if (bias_E.length != config.nRoutedExperts())
             throw new IllegalArgumentException(
                     "%d biases, n_routed_experts %d".formatted(bias_E.length, config.nRoutedExperts()));
-        this.config = config;
         this.bias_E = bias_E.clone();
-        biased_E = new float[bias_E.length];
-        worth_G = new float[config.nGroup()];
+        boolean v3 = config.topkMethod() == ModelConfig.TopkMethod.NOAUX_TC;
+        scoring = v3 ? Scoring.SIGMOID : Scoring.SOFTMAX;
+        rule = new GroupLimitedTopK(
+                config.nRoutedExperts(),
+                config.numExpertsPerTok(),
+                config.nGroup(),
+                config.topkGroup(),
+                v3 ? 2 : 1,
+                config.normTopkProb(),
+                config.routedScalingFactor());
     }
 
     /** The correction bias. */
@@ -31,12 +38,13 @@ public final class Router {
 
     /** Turns what the gate says into scores, in place: sigmoid (V3) or softmax over all experts (V2). */
     public void score(float[] logit_E) {
-        switch (config.topkMethod()) {
-            case NOAUX_TC -> {
+        switch (scoring) {
+            case SIGMOID -> {
                 for (int e = 0; e < logit_E.length; e++) logit_E[e] = (float) (1 / (1 + Math.exp(-logit_E[e])));
             }
-            case GREEDY, GROUP_LIMITED_GREEDY -> {
-                float max = logit_E[argmax(logit_E, 0, logit_E.length)];
+            case SOFTMAX -> {
+                float max = Float.NEGATIVE_INFINITY;
+                for (float logit : logit_E) max = Math.max(max, logit);
                 double sum = 0;
                 for (float logit : logit_E) sum += Math.exp(logit - max);
                 for (int e = 0; e < logit_E.length; e++) logit_E[e] = (float) (Math.exp(logit_E[e] - max) / sum);
@@ -52,51 +60,6 @@ public final class Router {
      * @param share_K filled with their shares; with norm_topk_prob these add up to routed_scaling_factor
      */
     public void route(float[] score_E, int[] expert_K, float[] share_K) {
-        for (int e = 0; e < score_E.length; e++) biased_E[e] = score_E[e] + bias_E[e];
-        closeAllButBestGroups();
-        float sum = 0;
-        for (int k = 0; k < expert_K.length; k++) {
-            int best = argmax(biased_E, 0, biased_E.length);
-            biased_E[best] = Float.NEGATIVE_INFINITY;
-            expert_K[k] = best;
-            sum += score_E[best];
-        }
-        float norm = config.normTopkProb() ? sum + 1e-20f : 1;
-        for (int k = 0; k < expert_K.length; k++)
-            share_K[k] = score_E[expert_K[k]] / norm * config.routedScalingFactor();
-    }
-
-    private void closeAllButBestGroups() {
-        if (config.topkGroup() == config.nGroup()) return;
-        int size = biased_E.length / config.nGroup();
-        for (int g = 0; g < worth_G.length; g++) worth_G[g] = worth(g * size, (g + 1) * size);
-        for (int closed = 0; closed < config.nGroup() - config.topkGroup(); closed++) {
-            int worst = 0;
-            for (int g = 1; g < worth_G.length; g++) if (worth_G[g] <= worth_G[worst]) worst = g;
-            worth_G[worst] = Float.POSITIVE_INFINITY;
-            // Not 0, as DeepSeek's first code had it: biased scores may be negative.
-            Arrays.fill(biased_E, worst * size, (worst + 1) * size, Float.NEGATIVE_INFINITY);
-        }
-    }
-
-    /** V3: a group is as good as its two best experts together. V2: as its best. */
-    private float worth(int from, int to) {
-        int first = argmax(biased_E, from, to);
-        float best = biased_E[first];
-        return switch (config.topkMethod()) {
-            case NOAUX_TC -> {
-                biased_E[first] = Float.NEGATIVE_INFINITY;
-                float second = biased_E[argmax(biased_E, from, to)];
-                biased_E[first] = best;
-                yield best + second;
-            }
-            case GREEDY, GROUP_LIMITED_GREEDY -> best;
-        };
-    }
-
-    private static int argmax(float[] values, int from, int to) {
-        int best = from;
-        for (int i = from + 1; i < to; i++) if (values[i] > values[best]) best = i;
-        return best;
+        rule.choose(score_E, bias_E, expert_K, share_K);
     }
 }

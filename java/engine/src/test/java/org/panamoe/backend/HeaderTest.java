@@ -69,6 +69,9 @@ final class HeaderTest {
                         Map.entry("pm_type", Map.of("PM_F32", Header.F32)),
                         Map.entry("pm_format", formats),
                         Map.entry("pm_cache", Map.of("PM_CACHE_F32", Header.CACHE_F32)),
+                        Map.entry(
+                                "pm_scoring",
+                                Map.of("PM_SIGMOID", Scoring.SIGMOID.id, "PM_SOFTMAX", Scoring.SOFTMAX.id)),
                         Map.entry("pm_place", Map.of("PM_HOST", 0, "PM_DEVICE", Header.DEVICE)),
                         Map.entry(
                                 "pm_quantity",

@@ -560,6 +560,91 @@ final class KernelsTest {
         }
     }
 
+    /** Scores of both kinds; what a gate says may be far out, and may be no number. */
+    @ParameterizedTest
+    @MethodSource("matrices")
+    void score(Variant variant, Matrix shape) {
+        int T = shape.T, E = shape.D;
+        for (var scoring : Scoring.values()) {
+            try (var on = new On(variant.open())) {
+                var make = new Given(on.arena, SEED);
+                var expected_TE = make.floats(12, T, E);
+                float[] special = {0, -0.0f, 88, -88, 104, -104, 1e4f, -1e4f};
+                if (E >= 69) for (int i = 0; i < special.length; i++) expected_TE.setFloat(E + 5L * i, special[i]);
+                if (T > 2) expected_TE.setFloat(0, Float.NaN);
+                if (T > 2) expected_TE.setFloat(3L * E - 1, Float.NEGATIVE_INFINITY);
+                var y_TE = on.in(expected_TE);
+                reference.score(expected_TE, scoring);
+                on.kernels.score(y_TE, scoring);
+                // exp in fp32 is off by about 2 ulp.
+                assertClose(shape + " " + scoring, values(expected_TE), on.floats(y_TE), E, 1e-5, 0);
+            }
+        }
+    }
+
+    record Routed(int T, GroupLimitedTopK rule, boolean biased) {}
+
+    static Stream<Arguments> routings() {
+        return eachWith(List.of(
+                new Routed(0, new GroupLimitedTopK(8, 2, 1, 1, 1, false, 1), true),
+                new Routed(1, new GroupLimitedTopK(1, 1, 1, 1, 1, true, 1), true),
+                new Routed(9, new GroupLimitedTopK(256, 8, 8, 4, 2, true, 2.5f), true), // V3
+                new Routed(70, new GroupLimitedTopK(256, 8, 8, 4, 2, true, 2.5f), true),
+                new Routed(5, new GroupLimitedTopK(160, 6, 8, 3, 1, false, 16), true), // V2
+                new Routed(5, new GroupLimitedTopK(64, 6, 1, 1, 1, false, 1), false), // V2-Lite
+                new Routed(5, new GroupLimitedTopK(384, 8, 1, 1, 2, true, 2.827f), true), // Kimi K2
+                new Routed(7, new GroupLimitedTopK(33, 11, 3, 1, 2, true, 1), true),
+                new Routed(7, new GroupLimitedTopK(6, 6, 3, 3, 2, true, 1), true),
+                new Routed(3, new GroupLimitedTopK(1000, 40, 5, 2, 2, true, 1), true)));
+    }
+
+    /** Choices, shares and order are equal bit for bit: comparisons, one sum in a fixed order, one quotient, one product. */
+    @ParameterizedTest
+    @MethodSource("routings")
+    void route(Variant variant, Routed shape) {
+        int T = shape.T, E = shape.rule.experts(), K = shape.rule.chosen();
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            Tensor score_TE = make.floats(1, T, E), bias_E = make.floats(shape.biased ? 0.3f : 0, E);
+            for (int i = 0; i < T * E; i++) {
+                float score = Math.abs(score_TE.getFloat(i));
+                switch (i / E % 7) {
+                    case 1 -> score = Math.round(4 * score) / 4f; // ties, once the bias is even
+                    case 2 -> score = 0.5f;
+                    case 3 -> score = i % 5 == 0 ? Float.NaN : score;
+                    case 4 -> score = i % E < E - 1 ? Float.NEGATIVE_INFINITY : score; // fewer than K to choose from
+                    case 6 -> score = i % 9 == 0 ? Float.POSITIVE_INFINITY : score;
+                    default -> {}
+                }
+                score_TE.setFloat(i, score);
+            }
+            for (int e = 0; e < E; e++) if (T % 2 == 1) bias_E.setFloat(e, Math.round(4 * bias_E.getFloat(e)) / 4f);
+            var expected = new Routes(
+                    Tensor.allocate(on.arena, DType.I32, T, K),
+                    Tensor.allocate(on.arena, DType.F32, T, K),
+                    Tensor.allocate(on.arena, DType.I32, E + 1),
+                    Tensor.allocate(on.arena, DType.I32, (long) T * K),
+                    Tensor.allocate(on.arena, DType.F32, (long) T * K));
+            reference.route(expected, score_TE, bias_E, shape.rule);
+            var actual = new Routes(
+                    on.out(DType.I32, T, K),
+                    on.out(T, K),
+                    on.out(DType.I32, E + 1),
+                    on.out(DType.I32, (long) T * K),
+                    on.out((long) T * K));
+            on.kernels.route(actual, on.in(score_TE), on.in(bias_E), shape.rule);
+            assertThat(on.ints(actual.expert_TK())).isEqualTo(ints(expected.expert_TK()));
+            assertSame(shape, values(expected.share_TK()), on.floats(actual.share_TK()));
+            assertThat(on.ints(actual.offset_E1())).isEqualTo(ints(expected.offset_E1()));
+            assertThat(on.ints(actual.token_N())).isEqualTo(ints(expected.token_N()));
+            assertSame(shape, values(expected.weight_N()), on.floats(actual.weight_N()));
+        }
+    }
+
+    private static int[] ints(Tensor tensor) {
+        return IntStream.range(0, (int) tensor.size()).map(tensor::getInt).toArray();
+    }
+
     @ParameterizedTest
     @MethodSource("matrices")
     void gather(Variant variant, Matrix shape) {

@@ -27,6 +27,7 @@ final class RefusalTest {
     }
 
     private static final List<Refusal> REFUSALS = new ArrayList<>();
+    private static final GroupLimitedTopK RULE = new GroupLimitedTopK(8, 3, 4, 2, 2, true, 1);
 
     private static void wrong(String message, Consumer<On> call) {
         REFUSALS.add(new Refusal(IllegalArgumentException.class, message, call));
@@ -106,6 +107,21 @@ final class RefusalTest {
         wrong(
                 "mlaAttention: q_THX is F32[2, 3, 10]: R is 0",
                 on -> attend(on, f32(on, 2, 3, 10), f32(on, 2, 3, 10), rows(on, 0, 1)));
+        wrong(
+                "route: score_TE is F32[2, 8], bias_E is F32[7]: E differs",
+                on -> route(on, f32(on, 2, 8), f32(on, 7), f32(on, 2, 3), i32(on, new int[9])));
+        wrong(
+                "route: rule is %s, share_TK is F32[2, 4]: K differs".formatted(RULE),
+                on -> route(on, f32(on, 2, 8), f32(on, 8), f32(on, 2, 4), i32(on, new int[9])));
+        wrong(
+                "route: rule has 8 experts, offset_E1 is I32[8]: it takes E + 1 offsets",
+                on -> route(on, f32(on, 2, 8), f32(on, 8), f32(on, 2, 3), i32(on, new int[8])));
+        wrong(
+                "9 of 8 experts, 2 of 4 groups, a group worth its 2 best: these do not fit each other",
+                on -> new GroupLimitedTopK(8, 9, 4, 2, 2, true, 1));
+        wrong(
+                "3 of 8 experts, 2 of 8 groups, a group worth its 2 best: these do not fit each other",
+                on -> new GroupLimitedTopK(8, 3, 8, 2, 2, true, 1));
         wrong(
                 "gather: y_ND is F32[3, 4], token_N is I32[2]: N differs",
                 on -> on.kernels.gather(f32(on, 3, 4), f32(on, 5, 4), i32(on, 0, 1)));
@@ -334,6 +350,11 @@ final class RefusalTest {
     /** Two rows of the first of two requests, which have two pages each. */
     private static Rows rows(On on, int position0, int position1) {
         return new Rows(i32(on, 0, 1, 2, 3).as(2, 2), i32(on, 0, 0), i32(on, position0, position1));
+    }
+
+    private static void route(On on, Tensor score_TE, Tensor bias_E, Tensor share_TK, Tensor offset_E1) {
+        var routes = new Routes(i32(on, new int[6]).as(2, 3), share_TK, offset_E1, i32(on, new int[6]), f32(on, 6));
+        on.kernels.route(routes, score_TE, bias_E, RULE);
     }
 
     private static void query(On on, Tensor q_THX, Tensor q_THPR, Weight kvB) {
