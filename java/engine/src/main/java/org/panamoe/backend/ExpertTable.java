@@ -30,12 +30,14 @@ public final class ExpertTable {
         this.w_E = List.copyOf(w_E);
         var first = w_E.getFirst();
         for (var w : w_E) {
-            requireNative(w.data(), w);
-            if (w.scale() != null) requireNative(w.scale(), w);
             if (w.format() != first.format() || w.data().rank() != 2 || F(w) != F(first) || D(w) != D(first))
                 throw new IllegalArgumentException("experts differ: %s and %s".formatted(first, w));
             if (!owners(w).equals(owners(first)))
                 throw new IllegalArgumentException("experts of one table have different owners");
+        }
+        for (var w : w_E) {
+            requireInReach(kernels, w.data(), w);
+            if (w.scale() != null) requireInReach(kernels, w.scale(), w);
         }
         address_E = addresses(kernels, arena, w_E.stream().map(Weight::data).toList());
         scaleAddress_E = first.format().scaled()
@@ -70,9 +72,9 @@ public final class ExpertTable {
         return owners(w_E.getFirst()).stream().allMatch(MemorySegment.Scope::isAlive);
     }
 
-    /** Addresses are not checked again: what is not memory of the process must not get into a table. */
-    private static void requireNative(Tensor tensor, Weight expert) {
-        if (!tensor.data.isNative() || tensor.onDevice())
+    /** Addresses are not checked again: what the back end cannot read must not get into a table. */
+    private static void requireInReach(Kernels kernels, Tensor tensor, Weight expert) {
+        if (!tensor.data.isNative() || tensor.onDevice() != kernels.onDevice())
             throw new IllegalArgumentException(
                     "an expert is %s, not in memory that native code can read".formatted(expert));
     }

@@ -117,7 +117,7 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /** Bytes of one weight, scales included, as it is stored; 0 where there is none. */
-    long bytes(String name) {
+    public long bytes(String name) {
         Stored stored = weights.get(name);
         return stored == null ? 0 : stored.weight.bytes();
     }

@@ -61,6 +61,39 @@ final class Buffer implements AutoCloseable {
         }
     }
 
+    /** What the first n rows hold. */
+    float[] floats(int n) {
+        try (var local = Arena.ofConfined()) {
+            var host = host(local, n);
+            float[] values = new float[Math.toIntExact(host.size())];
+            host.getFloats(0, values);
+            return values;
+        }
+    }
+
+    /** What the first n rows hold. */
+    int[] ints(int n) {
+        try (var local = Arena.ofConfined()) {
+            var host = host(local, n);
+            int[] values = new int[Math.toIntExact(host.size())];
+            for (int i = 0; i < values.length; i++) values[i] = host.getInt(i);
+            return values;
+        }
+    }
+
+    /** Elements of a row. */
+    int width() {
+        long width = 1;
+        for (int i = 1; i < shape.length; i++) width *= shape[i];
+        return Math.toIntExact(width);
+    }
+
+    private Tensor host(Arena local, int n) {
+        var host = Tensor.allocate(local, dtype, shapeOf(n));
+        kernels.copy(host, rows(n));
+        return host;
+    }
+
     private Tensor empty() {
         shape[0] = 0;
         return new Tensor(MemorySegment.NULL, dtype, shape);

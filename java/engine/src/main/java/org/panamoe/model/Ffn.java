@@ -1,7 +1,6 @@
 package org.panamoe.model;
 
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
@@ -9,28 +8,27 @@ import org.panamoe.tensor.Weight;
 sealed interface Ffn {
     void forward(Tensor y_TD, Tensor x_TD, Step step);
 
-    static Ffn of(
-            Checkpoint checkpoint, Kernels kernels, Workspace workspace, java.lang.foreign.Arena arena, int layer) {
-        var config = checkpoint.config();
+    static Ffn of(Weights weights, Kernels kernels, Workspace workspace, java.lang.foreign.Arena arena, int layer) {
+        var config = weights.config();
         String name = "model.layers." + layer + ".mlp.";
-        if (!config.isMoe(layer)) return Dense.of(checkpoint, kernels, workspace, name, config.intermediateSize());
+        if (!config.isMoe(layer)) return Dense.of(weights, kernels, workspace, name, config.intermediateSize());
         int sharedWidth = config.nSharedExperts() * config.moeIntermediateSize();
         return new Moe(
-                new Gate(checkpoint, kernels, workspace, layer),
-                new Experts(checkpoint, kernels, workspace, arena, layer),
-                Dense.of(checkpoint, kernels, workspace, name + "shared_experts.", sharedWidth));
+                new Gate(weights, kernels, workspace, layer),
+                new Experts(weights, kernels, workspace, arena, layer),
+                Dense.of(weights, kernels, workspace, name + "shared_experts.", sharedWidth));
     }
 
     /** (silu(x Wg) * (x Wu)) Wd. */
     record Dense(Kernels kernels, Workspace workspace, Weight gate_FD, Weight up_FD, Weight down_DF) implements Ffn {
-        static Dense of(Checkpoint checkpoint, Kernels kernels, Workspace workspace, String name, int F) {
-            int D = checkpoint.config().hiddenSize();
+        static Dense of(Weights weights, Kernels kernels, Workspace workspace, String name, int F) {
+            int D = weights.config().hiddenSize();
             return new Dense(
                     kernels,
                     workspace,
-                    checkpoint.weight(name + "gate_proj.weight", F, D),
-                    checkpoint.weight(name + "up_proj.weight", F, D),
-                    checkpoint.weight(name + "down_proj.weight", D, F));
+                    weights.weight(name + "gate_proj.weight", F, D),
+                    weights.weight(name + "up_proj.weight", F, D),
+                    weights.weight(name + "down_proj.weight", D, F));
         }
 
         @Override

@@ -2,11 +2,9 @@ package org.panamoe.model;
 
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
-import java.lang.foreign.Arena;
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.backend.Routes;
 import org.panamoe.checkpoint.ModelConfig;
-import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
@@ -18,22 +16,45 @@ final class Gate {
     private final int layer;
     private final Weight gate_ED;
     private final Router router;
+    private final Tensor bias_E;
 
-    Gate(Checkpoint checkpoint, Kernels kernels, Workspace workspace, int layer) {
-        config = checkpoint.config();
+    Gate(Weights weights, Kernels kernels, Workspace workspace, int layer) {
+        config = weights.config();
         this.kernels = kernels;
         this.workspace = workspace;
         this.layer = layer;
         String name = "model.layers." + layer + ".mlp.gate.";
-        gate_ED = checkpoint.weight(name + "weight", config.nRoutedExperts(), config.hiddenSize());
-        router = new Router(config, bias(checkpoint, name + "e_score_correction_bias"));
+        gate_ED = weights.weight(name + "weight", config.nRoutedExperts(), config.hiddenSize());
+        router = new Router(config, bias(weights, name + "e_score_correction_bias"));
+        bias_E = weights.values(router.bias());
     }
 
-    Routing route(Tensor x_TD, Step step) {
-        int T = step.T(), E = config.nRoutedExperts(), K = config.numExpertsPerTok();
-        var score = workspace.score_TE.rows(T);
-        kernels.gemm(score, x_TD, gate_ED);
-        float[] score_TE = download(score);
+    /** On the host by Java's {@link Router}; on a device by its twin in the back end, so that nobody waits. */
+    Routes route(Tensor x_TD, Step step) {
+        int T = step.T(), K = router.rule.chosen();
+        var score_TE = workspace.score_TE.rows(T);
+        kernels.gemm(score_TE, x_TD, gate_ED);
+        var routes = workspace.routes(T, K);
+        if (kernels.onDevice()) {
+            kernels.score(score_TE, router.scoring);
+            kernels.route(routes, score_TE, bias_E, router.rule);
+            if (step.observer().looks())
+                step.observer()
+                        .routed(
+                                layer,
+                                T,
+                                workspace.score_TE.floats(T),
+                                workspace.expert_TK.ints(T),
+                                workspace.share_TK.floats(T));
+        } else {
+            routeHere(T, K, step);
+        }
+        return routes;
+    }
+
+    private void routeHere(int T, int K, Step step) {
+        int E = router.rule.experts();
+        float[] score_TE = workspace.score_TE.floats(T);
         int[] expert_TK = new int[T * K];
         float[] share_TK = new float[T * K];
         float[] score_E = new float[E], share_K = new float[K];
@@ -47,21 +68,30 @@ final class Gate {
             System.arraycopy(share_K, 0, share_TK, t * K, K);
         }
         step.observer().routed(layer, T, score_TE, expert_TK, share_TK);
-        return Routing.of(expert_TK, share_TK, E, K, workspace);
+        sort(expert_TK, share_TK, E, K);
+    }
+
+    /** A counting sort of what comes in token order, K experts for each token. */
+    private void sort(int[] expert_TK, float[] share_TK, int E, int K) {
+        int N = expert_TK.length;
+        int[] offset_E1 = new int[E + 1];
+        for (int e : expert_TK) offset_E1[e + 1]++;
+        for (int e = 0; e < E; e++) offset_E1[e + 1] += offset_E1[e];
+        int[] next_E = offset_E1.clone();
+        int[] token_N = new int[N];
+        float[] weight_N = new float[N];
+        for (int i = 0; i < N; i++) {
+            int n = next_E[expert_TK[i]]++;
+            token_N[n] = i / K;
+            weight_N[n] = share_TK[i];
+        }
+        workspace.offset_E1.fill(E + 1, offset_E1);
+        workspace.token_N.fill(N, token_N);
+        workspace.weight_N.fill(N, weight_N);
     }
 
     Router router() {
         return router;
-    }
-
-    private float[] download(Tensor values) {
-        try (var local = Arena.ofConfined()) {
-            var host = Tensor.allocate(local, DType.F32, values.dim(0), values.dim(1));
-            kernels.copy(host, values);
-            float[] array = new float[Math.toIntExact(host.size())];
-            host.getFloats(0, array);
-            return array;
-        }
     }
 
     /** Published checkpoints keep the bias in F32; some copies have rounded it to BF16. */
@@ -76,9 +106,9 @@ final class Gate {
         return array;
     }
 
-    private float[] bias(Checkpoint checkpoint, String name) {
+    private float[] bias(Weights weights, String name) {
         return switch (config.topkMethod()) {
-            case NOAUX_TC -> floats(checkpoint.tensor(name, config.nRoutedExperts()));
+            case NOAUX_TC -> floats(weights.tensor(name, config.nRoutedExperts()));
             case GREEDY, GROUP_LIMITED_GREEDY -> new float[config.nRoutedExperts()];
         };
     }

@@ -1,7 +1,6 @@
 package org.panamoe.model;
 
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -13,12 +12,12 @@ final class Head implements AutoCloseable {
     private final Weight head_VD;
     private final Buffer logits_TV;
 
-    Head(Checkpoint checkpoint, Kernels kernels, Workspace workspace) {
+    Head(Weights weights, Kernels kernels, Workspace workspace) {
         this.kernels = kernels;
         this.workspace = workspace;
-        var config = checkpoint.config();
+        var config = weights.config();
         String name = config.tieWordEmbeddings() ? "model.embed_tokens.weight" : "lm_head.weight";
-        head_VD = checkpoint.weight(name, config.vocabSize(), config.hiddenSize());
+        head_VD = weights.weight(name, config.vocabSize(), config.hiddenSize());
         logits_TV = new Buffer(kernels, DType.F32, config.vocabSize());
     }
 

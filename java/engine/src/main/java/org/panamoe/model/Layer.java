@@ -2,7 +2,6 @@ package org.panamoe.model;
 
 import java.lang.foreign.Arena;
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
@@ -17,17 +16,17 @@ final class Layer {
     private final Weight ffnNorm_D;
     final Ffn ffn;
 
-    Layer(Checkpoint checkpoint, Kernels kernels, Workspace workspace, Arena arena, int index) {
+    Layer(Weights weights, Kernels kernels, Workspace workspace, Arena arena, int index) {
         this.kernels = kernels;
         this.workspace = workspace;
         this.index = index;
-        int D = checkpoint.config().hiddenSize();
-        eps = checkpoint.config().rmsNormEps();
+        int D = weights.config().hiddenSize();
+        eps = weights.config().rmsNormEps();
         String name = "model.layers." + index + ".";
-        attentionNorm_D = checkpoint.weight(name + "input_layernorm.weight", D);
-        attention = new MlaAttention(checkpoint, kernels, workspace, index);
-        ffnNorm_D = checkpoint.weight(name + "post_attention_layernorm.weight", D);
-        ffn = Ffn.of(checkpoint, kernels, workspace, arena, index);
+        attentionNorm_D = weights.weight(name + "input_layernorm.weight", D);
+        attention = new MlaAttention(weights, kernels, workspace, index);
+        ffnNorm_D = weights.weight(name + "post_attention_layernorm.weight", D);
+        ffn = Ffn.of(weights, kernels, workspace, arena, index);
     }
 
     void forward(Tensor x_TD, Step step) {

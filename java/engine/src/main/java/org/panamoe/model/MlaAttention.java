@@ -2,7 +2,6 @@ package org.panamoe.model;
 
 import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -29,8 +28,8 @@ final class MlaAttention {
     private final Weight kvB;
     private final Weight output;
 
-    MlaAttention(Checkpoint checkpoint, Kernels kernels, Workspace workspace, int layer) {
-        config = checkpoint.config();
+    MlaAttention(Weights weights, Kernels kernels, Workspace workspace, int layer) {
+        config = weights.config();
         this.kernels = kernels;
         this.workspace = workspace;
         this.layer = layer;
@@ -39,18 +38,18 @@ final class MlaAttention {
         long P = config.qkNopeHeadDim(), R = config.qkRopeHeadDim(), U = config.vHeadDim();
         String name = "model.layers." + layer + ".self_attn.";
         if (Q > 0) {
-            queryDown_QD = checkpoint.weight(name + "q_a_proj.weight", Q, D);
-            queryNorm_Q = checkpoint.weight(name + "q_a_layernorm.weight", Q);
-            queryUp = checkpoint.weight(name + "q_b_proj.weight", H * (P + R), Q);
+            queryDown_QD = weights.weight(name + "q_a_proj.weight", Q, D);
+            queryNorm_Q = weights.weight(name + "q_a_layernorm.weight", Q);
+            queryUp = weights.weight(name + "q_b_proj.weight", H * (P + R), Q);
         } else {
             queryDown_QD = null;
             queryNorm_Q = null;
-            queryUp = checkpoint.weight(name + "q_proj.weight", H * (P + R), D);
+            queryUp = weights.weight(name + "q_proj.weight", H * (P + R), D);
         }
-        latentDown_XD = checkpoint.weight(name + "kv_a_proj_with_mqa.weight", C + R, D);
-        latentNorm_C = checkpoint.weight(name + "kv_a_layernorm.weight", C);
-        kvB = checkpoint.weight(name + "kv_b_proj.weight", H * (P + U), C);
-        output = checkpoint.weight(name + "o_proj.weight", D, H * U);
+        latentDown_XD = weights.weight(name + "kv_a_proj_with_mqa.weight", C + R, D);
+        latentNorm_C = weights.weight(name + "kv_a_layernorm.weight", C);
+        kvB = weights.weight(name + "kv_b_proj.weight", H * (P + U), C);
+        output = weights.weight(name + "o_proj.weight", D, H * U);
     }
 
     void forward(Tensor y_TD, Tensor x_TD, Step step) {

@@ -12,7 +12,8 @@ import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
 /**
- * A checkpoint that computes. Weights stay where the checkpoint is mapped, so it and the kernels must outlive the model.
+ * A checkpoint that computes. On the host, weights stay where the checkpoint is mapped, so it and the kernels must outlive
+ * the model.
  * One caller at a time.
  */
 public final class Model implements AutoCloseable {
@@ -35,33 +36,36 @@ public final class Model implements AutoCloseable {
     private final Layer[] layers;
     private final Weight norm_D;
     private final @Nullable MtpModule mtp;
-    private Observer observer = new Observer() {};
+    private Observer observer = Observer.NOBODY;
 
-    private Model(Checkpoint checkpoint, Kernels kernels, Checkpoint.Hold hold, Arena arena, Workspace workspace) {
+    private Model(Weights weights, Kernels kernels, Checkpoint.Hold hold, Arena arena, Workspace workspace) {
         this.kernels = kernels;
         this.hold = hold;
         this.arena = arena;
         this.workspace = workspace;
-        config = checkpoint.config();
+        config = weights.config();
         hidden_TD = new Buffer(kernels, DType.F32, config.hiddenSize());
-        head = new Head(checkpoint, kernels, workspace);
-        embedding_VD = checkpoint.weight("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
+        head = new Head(weights, kernels, workspace);
+        embedding_VD = weights.weight("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         layers = IntStream.range(0, config.numHiddenLayers())
-                .mapToObj(i -> new Layer(checkpoint, kernels, workspace, arena, i))
+                .mapToObj(i -> new Layer(weights, kernels, workspace, arena, i))
                 .toArray(Layer[]::new);
-        norm_D = checkpoint.weight("model.norm.weight", config.hiddenSize());
+        norm_D = weights.weight("model.norm.weight", config.hiddenSize());
         mtp = config.numNextnPredictLayers() == 0
                 ? null
-                : new MtpModule(checkpoint, kernels, workspace, arena, embedding_VD);
+                : new MtpModule(weights, kernels, workspace, arena, embedding_VD);
     }
 
-    /** Builds the model; of the checkpoint only block scales (which are checked) and the routers' biases are read. */
+    /**
+     * Builds the model. On the host, of the checkpoint only block scales (which are checked) and the routers' biases are
+     * read; to a device all weights are copied.
+     */
     public static Model load(Checkpoint checkpoint, Kernels kernels) {
         var hold = checkpoint.hold();
         var arena = Arena.ofShared();
         var workspace = new Workspace(kernels, checkpoint.config());
         try {
-            return new Model(checkpoint, kernels, hold, arena, workspace);
+            return new Model(new Weights(checkpoint, kernels, arena), kernels, hold, arena, workspace);
         } catch (RuntimeException | Error e) {
             workspace.close();
             arena.close();

@@ -2,7 +2,6 @@ package org.panamoe.model;
 
 import java.lang.foreign.Arena;
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -24,23 +23,23 @@ public final class MtpModule {
     private final Weight norm_D;
     private final Buffer hidden_TD;
     private final Head head;
-    private Observer observer = new Observer() {};
+    private Observer observer = Observer.NOBODY;
 
-    MtpModule(Checkpoint checkpoint, Kernels kernels, Workspace workspace, Arena arena, Weight embedding_VD) {
+    MtpModule(Weights weights, Kernels kernels, Workspace workspace, Arena arena, Weight embedding_VD) {
         this.kernels = kernels;
         this.workspace = workspace;
         this.embedding_VD = embedding_VD;
-        var config = checkpoint.config();
+        var config = weights.config();
         long D = config.hiddenSize();
         eps = config.rmsNormEps();
         String name = "model.layers." + config.numHiddenLayers() + ".";
-        embeddingNorm_D = checkpoint.weight(name + "enorm.weight", D);
-        hiddenNorm_D = checkpoint.weight(name + "hnorm.weight", D);
-        projection = checkpoint.weight(name + "eh_proj.weight", D, 2 * D);
-        layer = new Layer(checkpoint, kernels, workspace, arena, config.numHiddenLayers());
-        norm_D = checkpoint.weight(name + "shared_head.norm.weight", D);
+        embeddingNorm_D = weights.weight(name + "enorm.weight", D);
+        hiddenNorm_D = weights.weight(name + "hnorm.weight", D);
+        projection = weights.weight(name + "eh_proj.weight", D, 2 * D);
+        layer = new Layer(weights, kernels, workspace, arena, config.numHiddenLayers());
+        norm_D = weights.weight(name + "shared_head.norm.weight", D);
         hidden_TD = new Buffer(kernels, DType.F32, config.hiddenSize());
-        head = new Head(checkpoint, kernels, workspace);
+        head = new Head(weights, kernels, workspace);
     }
 
     /**

@@ -4,13 +4,26 @@ import org.panamoe.tensor.Tensor;
 
 /** Looks on while a model computes. What it is given is valid during the call only, and never changed by it. */
 public interface Observer {
-    /** The residual stream: the embedding for layer 0, else what layer - 1 left. */
+    /** Looks at nothing, so that nothing need be brought back from a device. */
+    Observer NOBODY = new Observer() {
+        @Override
+        public boolean looks() {
+            return false;
+        }
+    };
+
+    /** Whether routing has to be brought back from a device for this one. */
+    default boolean looks() {
+        return true;
+    }
+
+    /** The residual stream, in the memory of the back end: the embedding for layer 0, else what layer - 1 left. */
     default void residual(int layer, Tensor x_TD) {}
 
-    /** What attention adds to the residual stream. */
+    /** What attention adds to the residual stream, in the memory of the back end. */
     default void attention(int layer, Tensor y_TD) {}
 
-    /** What the feed-forward part, dense or experts, adds to the residual stream. */
+    /** What the feed-forward part, dense or experts, adds to the residual stream, in the memory of the back end. */
     default void feedForward(int layer, Tensor y_TD) {}
 
     /**

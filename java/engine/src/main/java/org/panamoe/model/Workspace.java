@@ -3,6 +3,7 @@ package org.panamoe.model;
 import java.util.ArrayList;
 import java.util.List;
 import org.panamoe.backend.Kernels;
+import org.panamoe.backend.Routes;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.DType;
 
@@ -14,7 +15,7 @@ final class Workspace implements AutoCloseable {
     final Buffer q_TQ, q_THPR, q_THX, kv_TX, o_THC, o_THU;
     final Buffer gate_TF, up_TF;
     final Buffer score_TE, x_ND, gate_NF, up_NF, y_ND;
-    final Buffer offset_E1, token_N, weight_N;
+    final Buffer expert_TK, share_TK, offset_E1, token_N, weight_N;
     final Buffer token_T, position_T, request_T, table;
     /** MTP: the normed embedding and hidden state of each row, first apart, then side by side. */
     final Buffer parts_TD, pairs_TD;
@@ -41,6 +42,8 @@ final class Workspace implements AutoCloseable {
         gate_NF = floats(kernels, config.moeIntermediateSize());
         up_NF = floats(kernels, config.moeIntermediateSize());
         y_ND = floats(kernels, D);
+        expert_TK = integers(kernels, config.numExpertsPerTok());
+        share_TK = floats(kernels, config.numExpertsPerTok());
         offset_E1 = integers(kernels);
         token_N = integers(kernels);
         weight_N = floats(kernels);
@@ -54,6 +57,13 @@ final class Workspace implements AutoCloseable {
         index_T = integers(kernels);
     }
 
+    /** Room for the routing of T tokens to K experts each. */
+    Routes routes(int T, int K) {
+        int E = score_TE.width();
+        return new Routes(
+                expert_TK.rows(T), share_TK.rows(T), offset_E1.rows(E + 1), token_N.rows(T * K), weight_N.rows(T * K));
+    }
+
     @Override
     public void close() {
         buffers.forEach(Buffer::close);
@@ -63,8 +73,8 @@ final class Workspace implements AutoCloseable {
         return buffer(kernels, DType.F32, row);
     }
 
-    private Buffer integers(Kernels kernels) {
-        return buffer(kernels, DType.I32);
+    private Buffer integers(Kernels kernels, int... row) {
+        return buffer(kernels, DType.I32, row);
     }
 
     private Buffer buffer(Kernels kernels, DType dtype, int... row) {

@@ -11,6 +11,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.panamoe.backend.Kernels;
 import org.panamoe.backend.Variant;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.Golden;
@@ -50,12 +51,13 @@ final class GoldenModelTest {
             try (var cache = new LatentCache(model, tokens.length)) {
                 var slot = cache.open();
                 cache.reserve(slot, tokens.length);
-                var comparison = new Comparison(golden, "", model.config().numExpertsPerTok(), new HashSet<>());
+                var comparison =
+                        new Comparison(golden, "", model.config().numExpertsPerTok(), new HashSet<>(), kernels);
                 model.observe(comparison);
                 var output = model.forward(Batch.of(slot, tokens, tokens.length), cache);
                 assertThat(comparison.seen).contains("hidden.0", "hidden." + L, "topk_idx." + (L - 1));
                 if (!folder.equals("v3-tiny-yarn")) assertThat(comparison.seen).contains("attn.0", "mlp." + (L - 1));
-                assertClose(golden, "hidden_norm", output.hidden_TD());
+                assertClose(golden, "hidden_norm", kernels, output.hidden_TD());
                 assertLogits(golden, "logits", output.logits());
                 for (int layer = 0; layer < L; layer++) assertLatents(golden, layer, cache, slot, tokens.length, model);
                 if (golden.names().contains("mtp.logits"))
@@ -70,11 +72,12 @@ final class GoldenModelTest {
         int[] each = new int[T];
         Arrays.setAll(each, t -> t);
         var batch = new Batch(next, each, List.of(new Batch.Span(slot, 0, T, T)));
-        var comparison = new Comparison(golden, "mtp.", model.config().numExpertsPerTok(), new HashSet<>());
+        var comparison =
+                new Comparison(golden, "mtp.", model.config().numExpertsPerTok(), new HashSet<>(), model.kernels);
         model.observe(comparison);
         var output = model.mtp().orElseThrow().forward(batch, hidden_TD, each, cache);
         assertThat(comparison.seen).contains("mtp.attn", "mtp.mlp", "mtp.topk_idx");
-        assertClose(golden, "mtp.hidden", output.hidden_TD());
+        assertClose(golden, "mtp.hidden", model.kernels, output.hidden_TD());
         assertLogits(golden, "mtp.logits", output.logits());
         assertChain(golden, model, output, slot, T, cache);
     }
@@ -84,7 +87,7 @@ final class GoldenModelTest {
             Safetensors golden, Model model, Model.Output output, LatentCache.Slot slot, int T, LatentCache cache) {
         int[] chain = Golden.ints(golden.tensor("mtp.chain_tokens"));
         float[] expected = Golden.floats(golden.tensor("mtp.chain_logits"));
-        model.observe(new Observer() {});
+        model.observe(Observer.NOBODY);
         float[] row_V = new float[expected.length / chain.length];
         for (int j = 0, last = T - 1; j < chain.length; j++, last = 0) {
             output.logits().row(last, row_V);
@@ -98,19 +101,20 @@ final class GoldenModelTest {
     private static void assertLatents(
             Safetensors golden, int layer, LatentCache cache, LatentCache.Slot slot, int T, Model model) {
         int C = model.config().kvLoraRank(), R = model.config().qkRopeHeadDim();
-        var rows = cache.pages(layer).pages_SBX().as((long) cache.positions(), C + R);
+        float[] rows = floats(model.kernels, cache.pages(layer).pages_SBX());
         float[] latent_TC = Golden.floats(golden.tensor("c_kv." + layer));
         float[] key_TR = Golden.floats(golden.tensor("k_pe." + layer));
         var table = cache.table(Batch.of(slot, new int[] {0}, 1))[0];
         for (int t = 0; t < T; t++) {
-            long at = ((long) table[t / LatentCache.B] * LatentCache.B + t % LatentCache.B) * (C + R);
-            for (int c = 0; c < C; c++) assertNear("c_kv", rows.getFloat(at + c), latent_TC[t * C + c]);
-            for (int r = 0; r < R; r++) assertNear("k_pe", rows.getFloat(at + C + r), key_TR[t * R + r]);
+            int at = (table[t / LatentCache.B] * LatentCache.B + t % LatentCache.B) * (C + R);
+            for (int c = 0; c < C; c++) assertNear("c_kv", rows[at + c], latent_TC[t * C + c]);
+            for (int r = 0; r < R; r++) assertNear("k_pe", rows[at + C + r], key_TR[t * R + r]);
         }
     }
 
     /** Compares what passes by with the golden tensors, where those are stored. */
-    private record Comparison(Safetensors golden, String prefix, int K, Set<String> seen) implements Observer {
+    private record Comparison(Safetensors golden, String prefix, int K, Set<String> seen, Kernels kernels)
+            implements Observer {
         @Override
         public void residual(int layer, Tensor x_TD) {
             compare("hidden." + layer, x_TD);
@@ -147,7 +151,7 @@ final class GoldenModelTest {
 
         private void compare(String name, Tensor actual) {
             if (!golden.names().contains(name)) return;
-            assertClose(golden, name, actual);
+            assertClose(golden, name, kernels, actual);
             seen.add(name);
         }
 
@@ -166,10 +170,21 @@ final class GoldenModelTest {
         }
     }
 
-    private static void assertClose(Safetensors golden, String name, Tensor actual) {
-        float[] expected = Golden.floats(golden.tensor(name));
-        assertThat(actual.size()).as(name).isEqualTo(expected.length);
-        for (int i = 0; i < expected.length; i++) assertNear(name, actual.getFloat(i), expected[i]);
+    private static void assertClose(Safetensors golden, String name, Kernels kernels, Tensor there) {
+        float[] expected = Golden.floats(golden.tensor(name)), actual = floats(kernels, there);
+        assertThat(actual).as(name).hasSize(expected.length);
+        for (int i = 0; i < expected.length; i++) assertNear(name, actual[i], expected[i]);
+    }
+
+    /** From wherever the back end computes. */
+    private static float[] floats(Kernels kernels, Tensor there) {
+        try (var local = Arena.ofConfined()) {
+            var host = Tensor.allocate(local, there.dtype, there.size());
+            kernels.copy(host, there);
+            float[] values = new float[(int) host.size()];
+            host.getFloats(0, values);
+            return values;
+        }
     }
 
     private static void assertNear(String name, float actual, float expected) {
