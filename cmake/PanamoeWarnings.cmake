@@ -1,2 +1,3 @@
 # Warnings are errors in our own code.
-set(PANAMOE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow=local -Wconversion -Wcast-align -Wundef -Werror)
+set(PANAMOE_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wcast-align -Wundef -Werror
+    $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local>)

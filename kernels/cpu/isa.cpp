@@ -1,6 +1,10 @@
 // The one place where the name of an instruction set becomes its kernels.
 #include "isa.hpp"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstring>
 #include <string>
 
@@ -40,7 +44,8 @@ const char *lacks_avx2() {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2")) return "avx2";
     if (!__builtin_cpu_supports("fma")) return "fma";
-    return __builtin_cpu_supports("f16c") ? nullptr : "f16c";
+    unsigned eax, ebx, ecx, edx;  // clang 15 knows no f16c by name
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0 ? nullptr : "f16c";
 }
 #endif
 

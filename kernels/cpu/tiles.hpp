@@ -18,9 +18,9 @@ constexpr int kTileRows = 4, kTileOutputs = 3;
 
 // multiply in few instructions instead of fast ones, for what is rare: acc is [rows][outputs].
 template <class Reader>
-[[gnu::noinline, gnu::noclone]] void multiply_slowly(Vec *acc, int64_t rows, int64_t outputs, const float *x,
-                                                     int64_t x_stride, const Byte *w, int64_t w_stride, Reader reader,
-                                                     int64_t n) {
+[[gnu::noinline]] PANAMOE_NOCLONE void multiply_slowly(Vec *acc, int64_t rows, int64_t outputs, const float *x,
+                                                       int64_t x_stride, const Byte *w, int64_t w_stride, Reader reader,
+                                                       int64_t n) {
     for (int64_t k = 0; k < n; k += LANES) {
         int64_t left = n - k;
         for (int64_t o = 0; o < outputs; o++) {

@@ -26,6 +26,11 @@ typedef int32_t IntVec __attribute__((vector_size(LANES * 4)));
 typedef uint32_t BitVec __attribute__((vector_size(LANES * 4)));
 
 #define PANAMOE_INLINE [[gnu::always_inline]] inline
+#if defined(__clang__)  // which makes no clones
+#define PANAMOE_NOCLONE
+#else
+#define PANAMOE_NOCLONE __attribute__((noclone))
+#endif
 
 PANAMOE_INLINE Vec broadcast(float x) { return x - Vec{}; }  // x - 0 is x, for -0 and NaN as well
 
