@@ -387,6 +387,7 @@ int32_t pm_route(pm_context *ctx, int32_t *expert_TK, float *share_TK, int32_t *
         require_type(operation, type);
         require(E % G == 0, "%s: G is %d, which does not divide E, %d", operation, G, E);
         require(kept <= G, "%s: kept is %d, G is %d", operation, kept, G);
+        require(kept == G || best <= E / G, "%s: best is %d, a group has %d experts", operation, best, E / G);
         require(best <= 2, "%s: best is %d, must be 1 or 2", operation, best);
         require(K <= int64_t{E} / G * kept, "%s: K is %d, %d of %d groups have %d experts", operation, K, kept, G,
                 E / G * kept);

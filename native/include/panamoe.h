@@ -27,7 +27,8 @@
  * there. One context serves one caller at a time, from any thread.
  *
  * Numbers. Sums are accumulated in fp32. A row's result depends on that row and the weights alone, bit for bit: not on
- * the other rows of the call, not on the number of threads. This holds within one back end and instruction set.
+ * the other rows of the call, not on the number of threads (of NaN, only that it is one). This holds within one back
+ * end and instruction set.
  */
 #ifndef PANAMOE_H
 #define PANAMOE_H
@@ -106,7 +107,8 @@ PM_API int32_t pm_synchronize(pm_context *ctx);
 /* *result (in host memory) = the measured quantity (enum pm_quantity). Takes a fraction of a second. */
 PM_API int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result);
 
-/* y = x / sqrt(mean(x * x) + eps) * w for each row. format is PM_W_F32 or PM_W_BF16. y may be x. */
+/* y = x / sqrt(mean(x * x) + eps) * w for each row; x * x must stay within fp32. format is PM_W_F32 or PM_W_BF16. y may
+ * be x. */
 PM_API int32_t pm_rms_norm(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, const void *w_D, int32_t format,
                            int32_t T, int32_t D, float eps);
 
@@ -162,7 +164,8 @@ PM_API int32_t pm_score(pm_context *ctx, void *score_TE, int32_t type, int32_t s
  * -infinity, the lower index wins a tie, no expert is chosen twice. expert_TK: the chosen ones, best first; share_TK:
  * their scores, divided by their sum (+ 1e-20, if normalize is not 0), times factor. The N = T * K pairs sorted by
  * expert, and by t within an expert, are offset_E1 (E + 1 values), token_N and weight_N, as pm_grouped_gemm, pm_gather
- * and pm_combine take them. bias_E may be NULL. N must fit int32_t. */
+ * and pm_combine take them. bias_E may be NULL. N must fit int32_t. Where T is 0, offset_E1
+ * is written all the same: zeros. */
 PM_API int32_t pm_route(pm_context *ctx, int32_t *expert_TK, float *share_TK, int32_t *offset_E1, int32_t *token_N,
                         float *weight_N, const void *score_TE, int32_t type, const float *bias_E, int32_t T, int32_t E,
                         int32_t K, int32_t G, int32_t kept, int32_t best, int32_t normalize, float factor);
@@ -175,7 +178,7 @@ PM_API int32_t pm_gather(pm_context *ctx, void *y_ND, const void *x_TD, int32_t 
 PM_API int32_t pm_combine(pm_context *ctx, void *y_TD, const void *x_ND, int32_t type, const int32_t *token_N,
                           const float *weight_N, int32_t N, int32_t T, int32_t D);
 
-/* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)). y may be gate or up. */
+/* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)), 0 where exp(-z) is beyond fp32. y may be gate or up. */
 PM_API int32_t pm_swiglu(pm_context *ctx, void *y_NF, const void *gate_NF, const void *up_NF, int32_t type, int32_t N,
                          int32_t F);
 

@@ -462,11 +462,16 @@ void test_mla_attention() {
             float scale = 4.0f / std::sqrt(static_cast<float>(X));
             auto compute = [&](const Context &context, size_t from, size_t to) {
                 std::vector<float> o((to - from) * area(H, C), kNan);
-                context.ok(pm_mla_attention(context, o.data(), q.data() + from * area(H, X), PM_F32, cache.pages.data(),
-                                            PM_CACHE_F32, cache.table_AM.data(), request_T.data() + from,
-                                            position_T.data() + from, scale, static_cast<int32_t>(to - from), H, C, R,
-                                            A, M, B, cache.page_count),
-                           what);
+                std::vector<int32_t> table_AM(cache.table_AM.size(), -1);
+                for (size_t t = from; t < to; t++) {
+                    int32_t first = request_T[t] * M, reached = position_T[t] / B;
+                    std::copy_n(cache.table_AM.begin() + first, reached + 1, table_AM.begin() + first);
+                }
+                context.ok(
+                    pm_mla_attention(context, o.data(), q.data() + from * area(H, X), PM_F32, cache.pages.data(),
+                                     PM_CACHE_F32, table_AM.data(), request_T.data() + from, position_T.data() + from,
+                                     scale, static_cast<int32_t>(to - from), H, C, R, A, M, B, cache.page_count),
+                    what);
                 return o;
             };
             std::vector<float> o = compute(one, 0, static_cast<size_t>(T));
@@ -568,7 +573,7 @@ void test_swiglu() {
             one.ok(pm_swiglu(one, y.data(), gate.data(), up.data(), PM_F32, N, F), what);
             for (size_t i = 0; i < y.size(); i++) {
                 double z = gate[i], expected = z / (1 + std::exp(-z)) * up[i];
-                // 4 roundings and exp's 2 units; what fp32 calls subnormal may be 0.
+                // 4 roundings and exp's 2 units; below -88.7, where silu is less than 1e-36, it may be 0.
                 bool same = std::isnan(expected)
                                 ? std::isnan(y[i])
                                 : y[i] == expected || std::fabs(y[i] - expected) <= 8e-7 * std::fabs(expected) + 1e-36;
@@ -590,7 +595,7 @@ void test_swiglu() {
     }
 }
 
-// exp as it is seen through swiglu: silu(-x) with up = -1/x is 1 / (1 + exp(x)); its error is measured where it is
+// exp as it is seen through swiglu with up = 1: silu(z) is z / (1 + exp(-z)); its error is measured where it is
 // largest.
 void test_exp() {
     for (const std::string &isa : instruction_sets()) {
@@ -676,6 +681,100 @@ void test_argmax() {
     }
 }
 
+void test_score() {
+    for (const std::string &isa : instruction_sets())
+        for (auto [T, E] : {std::pair{0, 1}, {1, 1}, {3, 7}, {5, 256}, {300, 160}}) {
+            Context context("threads=2 isa=" + isa);
+            Random random(kSeed);
+            std::vector<float> gate = random.normals(int64_t{T} * E, 5), sigmoid = gate, softmax = gate;
+            context.ok(pm_score(context, sigmoid.data(), PM_F32, PM_SIGMOID, T, E), "score");
+            context.ok(pm_score(context, softmax.data(), PM_F32, PM_SOFTMAX, T, E), "score");
+            for (size_t t = 0; t < static_cast<size_t>(T); t++) {
+                double sum = 0;
+                for (size_t e = 0; e < static_cast<size_t>(E); e++)
+                    sum += std::exp(static_cast<double>(gate[t * static_cast<size_t>(E) + e]));
+                for (size_t e = 0; e < static_cast<size_t>(E); e++) {
+                    size_t i = t * static_cast<size_t>(E) + e;
+                    double z = gate[i];
+                    expect(std::fabs(sigmoid[i] * (1 + std::exp(-z)) - 1) < 1e-6, "sigmoid(%g) is %.9g", z, sigmoid[i]);
+                    expect(std::fabs(softmax[i] / (std::exp(z) / sum) - 1) < 1e-6, "softmax(%g) is %.9g", z,
+                           softmax[i]);
+                }
+            }
+        }
+}
+
+// Against sorting: groups by worth, experts by biased score, the lower index first among equals.
+void test_route() {
+    struct Shape {
+        int32_t T, E, K, G, kept, best;
+    };
+    const Shape shapes[] = {{0, 4, 1, 1, 1, 1},   {1, 1, 1, 1, 1, 1},  {7, 256, 8, 8, 4, 2},
+                            {5, 160, 6, 8, 3, 1}, {5, 64, 6, 1, 1, 1}, {9, 33, 11, 3, 1, 2}};
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=2 isa=" + isa);
+        for (auto [T, E, K, G, kept, best] : shapes) {
+            std::string what = name("route", isa, {T, E, K, G, kept, best});
+            Random random(kSeed);
+            std::vector<float> score(area(T, E)), bias;
+            for (float &s : score) s = static_cast<float>(1 + random.below(8)) / 8;  // many ties
+            for (int32_t e = 0; e < E; e++) bias.push_back(static_cast<float>(random.below(5)) / 8);
+            std::vector<int32_t> expert(area(T, K)), offset(static_cast<size_t>(E) + 1, -1), token(area(T, K));
+            std::vector<float> share(area(T, K)), weight(area(T, K));
+            context.ok(pm_route(context, expert.data(), share.data(), offset.data(), token.data(), weight.data(),
+                                score.data(), PM_F32, bias.data(), T, E, K, G, kept, best, 1, 2.5f),
+                       what);
+            std::vector<std::tuple<int32_t, int32_t, float>> sorted;
+            for (int32_t t = 0; t < T; t++) {
+                const float *s = &score[area(t, E)];
+                auto biased = [&](int32_t e) { return s[e] + bias[static_cast<size_t>(e)]; };
+                std::vector<std::pair<float, int32_t>> groups, open;
+                for (int32_t g = 0; g < G; g++) {
+                    std::vector<float> in_group;
+                    for (int32_t e = g * (E / G); e < (g + 1) * (E / G); e++) in_group.push_back(-biased(e));
+                    std::sort(in_group.begin(), in_group.end());
+                    float worth = in_group[0];
+                    if (best == 2 && in_group.size() > 1) worth += in_group[1];
+                    groups.emplace_back(worth, g);
+                }
+                std::sort(groups.begin(), groups.end());
+                groups.resize(static_cast<size_t>(kept));
+                for (auto [worth, g] : groups)
+                    for (int32_t e = g * (E / G); e < (g + 1) * (E / G); e++) open.emplace_back(-biased(e), e);
+                std::sort(open.begin(), open.end());
+                float sum = 0;
+                for (int32_t k = 0; k < K; k++) sum += s[open[static_cast<size_t>(k)].second];
+                for (int32_t k = 0; k < K; k++) {
+                    int32_t e = open[static_cast<size_t>(k)].second;
+                    size_t i = area(t, K) + static_cast<size_t>(k);
+                    expect(expert[i] == e, "%s: choice %d of token %d is %d, should be %d", what.c_str(), k, t,
+                           expert[i], e);
+                    expect(share[i] == s[e] / (sum + 1e-20f) * 2.5f, "%s: share %g", what.c_str(), share[i]);
+                    sorted.emplace_back(e, t, share[i]);
+                }
+            }
+            std::sort(sorted.begin(), sorted.end());
+            expect(offset[0] == 0 && offset[static_cast<size_t>(E)] == T * K, "%s: offsets", what.c_str());
+            for (size_t n = 0; n < sorted.size(); n++) {
+                auto [e, t, of] = sorted[n];
+                auto row = static_cast<int32_t>(n);
+                expect(offset[static_cast<size_t>(e)] <= row && row < offset[static_cast<size_t>(e) + 1],
+                       "%s: row %d is not expert %d's", what.c_str(), row, e);
+                expect(token[n] == t && weight[n] == of, "%s: row %d is token %d", what.c_str(), row, token[n]);
+            }
+        }
+        float one = 0, four[4] = {};
+        int32_t integers[5];
+        context.refused(
+            pm_route(context, integers, &one, integers, integers, &one, four, PM_F32, nullptr, 1, 4, 1, 4, 1, 2, 1, 1),
+            "best is 2, a group has 1 experts");
+        context.refused(
+            pm_route(context, integers, &one, integers, integers, &one, four, PM_F32, nullptr, 1, 4, 3, 4, 2, 1, 1, 1),
+            "K is 3, 2 of 4 groups have 2 experts");
+        context.refused(pm_score(context, four, PM_F32, 7, 1, 4), "scoring is 7");
+    }
+}
+
 // The caller's rounding mode and treatment of subnormals change nothing, and are there again afterwards.
 void test_arithmetic_mode() {
     for (const std::string &isa : instruction_sets()) {
@@ -718,6 +817,8 @@ int main(int argc, char **argv) {
                 {"latent_append", test_latent_append},
                 {"mla_attention", test_mla_attention},
                 {"mla_attention_not_finite", test_mla_attention_not_finite},
+                {"score", test_score},
+                {"route", test_route},
                 {"gather", test_gather},
                 {"combine", test_combine},
                 {"swiglu", test_swiglu},

@@ -42,7 +42,8 @@ Experts experts(int32_t format, int32_t D, int32_t F, std::vector<uint8_t> &memo
             i += format == PM_W_BF16 ? 1 : 3;
         }
         if (format == PM_W_F8_E4M3_B128 && i >= 1 << 16) {  // searching for codes takes long
-            std::copy_n(sample.begin(), sample.size() - i, sample.begin() + static_cast<int64_t>(i));
+            for (size_t filled = i; filled < sample.size(); filled *= 2)
+                std::memcpy(&sample[filled], sample.data(), std::min(filled, sample.size() - filled));
             break;
         }
     }
