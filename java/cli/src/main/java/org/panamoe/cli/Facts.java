@@ -37,10 +37,14 @@ record Facts(Speed speed, Routing routing, Drafts drafts, Machine machine) {
     /** @param on key=value pairs, as the back end describes itself */
     record Machine(String on, String weights) {}
 
-    /** Measures the machine's bandwidth, which takes half a second: to be called when the text is out. */
+    /**
+     * Measures the machine's bandwidth, which takes half a second: to be called when the text is out.
+     *
+     * @param generated tokens of the text: a step may give more after a stop string
+     */
     static Facts of(
             Generation generation, int generated, int promptTokens, Clock clock, Traffic traffic, Kernels kernels) {
-        int decoded = generation.generated() - clock.firstTokens();
+        int decoded = generated - clock.firstTokens();
         var speed = new Speed(
                 promptTokens,
                 promptTokens / clock.prompt(),

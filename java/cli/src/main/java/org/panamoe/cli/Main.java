@@ -41,6 +41,7 @@ public final class Main {
         var main = new Main();
         var line = new CommandLine(main);
         commands(args, console).forEach(line::addSubcommand);
+        line.setExpandAtFiles(false); // a prompt may begin with @
         line.setOut(new PrintWriter(console.out(), true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(console.err(), true, StandardCharsets.UTF_8))
                 .setParameterExceptionHandler((e, given) -> misused(e, console))

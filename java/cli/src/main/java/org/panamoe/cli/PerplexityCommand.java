@@ -75,6 +75,7 @@ final class PerplexityCommand implements Callable<Integer> {
     }
 
     private void report(double nll, long tokens) throws IOException {
+        if (Double.isNaN(nll)) throw new IllegalStateException("the model's logits are not numbers");
         double perplexity = Math.exp(nll);
         if (json) {
             var object = JsonNodeFactory.instance.objectNode();

@@ -134,7 +134,11 @@ final class Traffic implements Observer {
         if (!checkpoint.has(spec.name())) return 0;
         long[] shape = spec.shape().stream().mapToLong(Integer::longValue).toArray();
         Weight weight = checkpoint.weight(spec.name(), shape);
-        formats.merge(weight.format(), weight.bytes(), Long::sum);
+        // One routed expert stands for all.
+        long alike = spec.kind() == TensorSpec.Kind.ROUTED_EXPERT
+                ? checkpoint.config().nRoutedExperts()
+                : 1;
+        formats.merge(weight.format(), alike * weight.bytes(), Long::sum);
         return weight.bytes();
     }
 }

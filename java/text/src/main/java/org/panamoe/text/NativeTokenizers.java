@@ -69,14 +69,18 @@ final class NativeTokenizers {
     }
 
     /** {@code -Dpanamoe.cache.dir}, else the user's cache. */
-    private static Path cache() {
+    private static Path cache() throws IOException {
         String asked = System.getProperty("panamoe.cache.dir");
         if (asked != null) {
             return Path.of(asked).toAbsolutePath();
         }
         String xdg = System.getenv("XDG_CACHE_HOME");
         Path user = xdg == null || xdg.isEmpty() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(xdg);
-        return user.resolve("panamoe").toAbsolutePath();
+        // Java says "?" where it knows no home.
+        if (!user.isAbsolute()) {
+            throw new IOException("there is no home folder for a cache: " + user);
+        }
+        return user.resolve("panamoe");
     }
 
     /** A library of the right size is taken as it is; a new one appears whole, by renaming, for all processes at once. */

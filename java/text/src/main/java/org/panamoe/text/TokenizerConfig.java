@@ -2,6 +2,7 @@ package org.panamoe.text;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JsonParser;
@@ -45,7 +46,16 @@ record TokenizerConfig(
                 (Boolean) addBos,
                 text(keys.get("bos_token")),
                 text(keys.get("eos_token")),
-                text(keys.get("chat_template")));
+                template(keys.get("chat_template")));
+    }
+
+    /** A text, or the one called default of several. */
+    private static @Nullable String template(@Nullable Object value) {
+        if (!(value instanceof List<?> several)) return text(value);
+        for (Object each : several)
+            if (each instanceof Map<?, ?> named && "default".equals(named.get("name")))
+                return text(named.get("template"));
+        throw new IllegalArgumentException("chat_template is a list in which none is called default");
     }
 
     /** A text, or what an added token's object says. */
