@@ -39,6 +39,9 @@ final class CudaTest {
                 assertThatThrownBy(Cuda::require)
                         .isInstanceOf(IllegalStateException.class)
                         .hasMessageStartingWith("CUDA: ");
+                assertThatThrownBy(() -> CudaStream.open(0))
+                        .isInstanceOf(IllegalStateException.class)
+                        .hasMessage("CUDA: " + reason);
             }
         }
     }
