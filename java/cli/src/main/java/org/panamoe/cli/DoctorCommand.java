@@ -8,8 +8,11 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.Kernels;
+import org.panamoe.jcuda.Cuda;
+import org.panamoe.jcuda.Device;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -54,6 +57,7 @@ final class DoctorCommand implements Callable<Integer> {
         report.put("cache", cache());
         var backends = report.putObject("backends");
         for (String name : List.of("cpu", "reference", "cuda")) backends.put(name, backend(name, report));
+        devices(report.putObject("cuda"));
         var sets = report.putObject("instruction_sets");
         for (String isa : FLAGS.keySet()) instructionSet(isa, machine, sets.putObject(isa));
         if (json) console.println(report);
@@ -83,6 +87,27 @@ final class DoctorCommand implements Callable<Integer> {
             if (name.equals("cpu")) report.put("memory_bytes_per_second", kernels.readBandwidth());
             return kernels.describe();
         }
+    }
+
+    private static void devices(ObjectNode into) {
+        var devices = into.putArray("devices");
+        switch (Cuda.probe()) {
+            case Cuda.Present(var present) -> present.forEach(device -> device(device, devices.addObject()));
+            case Cuda.Absent(var reason) -> into.put("reason", reason);
+        }
+    }
+
+    static void device(Device device, ObjectNode into) {
+        into.put("index", device.index());
+        into.put("name", device.name());
+        into.put("compute_capability", device.computeCapability());
+        into.put("multiprocessors", device.multiprocessors());
+        into.put("memory_bytes", device.memoryBytes());
+        if (device.clockKilohertz() > 0) into.put("clock_hertz", device.clockKilohertz() * 1000L);
+        if (device.memoryClockKilohertz() > 0) into.put("memory_clock_hertz", device.memoryClockKilohertz() * 1000L);
+        into.put("driver_cuda", device.driver());
+        into.put("pci_bus_id", device.pciBusId());
+        into.put("uuid", device.uuid());
     }
 
     private static void instructionSet(String isa, Machine machine, ObjectNode into) {
@@ -130,6 +155,7 @@ final class DoctorCommand implements Callable<Integer> {
         lines.add("back ends", "");
         for (var backend : report.path("backends").properties())
             lines.add("  " + backend.getKey(), "%s", backend.getValue().asString());
+        devices(report.path("cuda"), lines);
         lines.add("instructions", "");
         for (var entry : report.path("instruction_sets").properties()) {
             var set = entry.getValue();
@@ -146,5 +172,27 @@ final class DoctorCommand implements Callable<Integer> {
                         set.path("reason").asString());
         }
         return lines;
+    }
+
+    private static void devices(JsonNode cuda, Lines lines) {
+        if (cuda.has("reason"))
+            lines.add("devices", "none: %s", cuda.path("reason").asString());
+        else lines.add("devices", "");
+        for (var device : cuda.path("devices"))
+            lines.add(
+                    "  " + device.path("index").asInt(),
+                    "%s, compute capability %s, %d SMs%s, %s%s, driver for CUDA %s, %s",
+                    device.path("name").asString(),
+                    device.path("compute_capability").asString(),
+                    device.path("multiprocessors").asInt(),
+                    clock(device.path("clock_hertz")),
+                    Bytes.text(device.path("memory_bytes").asDouble()),
+                    clock(device.path("memory_clock_hertz")),
+                    device.path("driver_cuda").asString(),
+                    device.path("pci_bus_id").asString());
+    }
+
+    private static String clock(JsonNode hertz) {
+        return hertz.isMissingNode() ? "" : " at %.0f MHz".formatted(hertz.asDouble() / 1e6);
     }
 }

@@ -7,7 +7,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.panamoe.jcuda.Device;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
 
 class InspectTest {
     @TempDir
@@ -66,10 +69,40 @@ class InspectTest {
         for (JsonNode set : report.path("instruction_sets").values())
             assertThat(set.path("usable").asBoolean() || set.path("reason").isString())
                     .isTrue();
+        var cuda = report.path("cuda");
+        assertThat(cuda.path("devices").isEmpty()).isEqualTo(cuda.path("reason").isString());
         // No time to measure twice: the lines are made from the same report.
-        assertThat(DoctorCommand.lines((tools.jackson.databind.node.ObjectNode) report)
-                        .toString())
-                .contains("JDK", "reference", "GFLOP/s");
+        assertThat(DoctorCommand.lines((ObjectNode) report).toString())
+                .contains("JDK", "reference", "GFLOP/s", "devices")
+                .contains(cuda.path("reason").asString(""));
+    }
+
+    @Test
+    void theDoctorNamesDevices() {
+        var report = JsonNodeFactory.instance.objectNode();
+        var devices = report.putObject("cuda").putArray("devices");
+        DoctorCommand.device(
+                new Device(
+                        0,
+                        "NVIDIA H200",
+                        9,
+                        0,
+                        132,
+                        150_754_820_096L,
+                        1_980_000,
+                        3_201_000,
+                        12080,
+                        "0000:0f:00.0",
+                        "u"),
+                devices.addObject());
+        DoctorCommand.device(
+                new Device(1, "GRID", 8, 6, 10, 1 << 30, 0, 0, 13000, "0000:10:00.0", "v"), devices.addObject());
+        assertThat(DoctorCommand.lines(report).toString().lines())
+                .contains(
+                        "  0             NVIDIA H200, compute capability 9.0, 132 SMs at 1980 MHz, 151 GB at 3201 MHz,"
+                                + " driver for CUDA 12.8, 0000:0f:00.0",
+                        "  1             GRID, compute capability 8.6, 10 SMs, 1.07 GB, driver for CUDA 13.0, 0000:10:00.0");
+        assertThat(devices.get(0).path("uuid").asString()).isEqualTo("u");
     }
 
     @Test
