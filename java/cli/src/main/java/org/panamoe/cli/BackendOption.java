@@ -30,7 +30,8 @@ final class BackendOption {
     void check() {
         if (!Backend.names().contains(name))
             throw wrong("--backend %s: the back ends are %s".formatted(name, String.join(", ", Backend.names())));
-        if (threads != null && threads < 1) throw wrong("--threads %d: at least 1".formatted(threads));
+        if (threads != null && (threads < 1 || threads > 1024))
+            throw wrong("--threads %d: 1 to 1024".formatted(threads));
         if (threads != null && name.equals("reference")) throw wrong("--threads: reference computes in one thread");
     }
 

@@ -21,6 +21,7 @@ final class ModelOption {
     /** The folder, extracted from the program's jar if need be. */
     Path folder() throws IOException {
         if (folder == null) return embedded();
+        if (folder.toString().isEmpty()) throw new IllegalArgumentException("--model names no folder");
         if (!Files.isDirectory(folder))
             throw new IllegalArgumentException(
                     "--model %s: %s".formatted(folder, Files.exists(folder) ? "not a folder" : "no such folder"));

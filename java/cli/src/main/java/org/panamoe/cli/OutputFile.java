@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 
@@ -35,8 +34,9 @@ final class OutputFile {
 
     /** @throws IOException that names the file */
     static void write(Path file, Content content) throws IOException {
-        Path target = Files.isSymbolicLink(file) && Files.exists(file) ? file.toRealPath() : file;
-        boolean direct = Files.exists(target, LinkOption.NOFOLLOW_LINKS) && !Files.isRegularFile(target);
+        // Through links: that of a pipe leads nowhere.
+        boolean direct = Files.exists(file) && !Files.isRegularFile(file);
+        Path target = !direct && Files.isSymbolicLink(file) && Files.exists(file) ? file.toRealPath() : file;
         Path part = direct
                 ? target
                 : target.resolveSibling(

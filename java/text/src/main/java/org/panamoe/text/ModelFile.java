@@ -51,10 +51,15 @@ final class ModelFile {
         } catch (JacksonException e) {
             int line = e.getLocation() == null ? 0 : e.getLocation().getLineNr();
             String where = line > 0 ? " (line " + line + ")" : "";
-            throw new IllegalArgumentException(file + ": " + e.getOriginalMessage() + where, e);
+            throw new IllegalArgumentException(file + ": " + withoutSource(e.getOriginalMessage()) + where, e);
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(file + ": " + firstLine(e), e);
         }
+    }
+
+    /** Jackson says where an open object began, but by a source that it does not name. */
+    private static String withoutSource(String message) {
+        return message.replaceAll(" \\(start marker at \\[Source:[^\\]]*\\]\\)", "");
     }
 
     static JsonParser parser(String json) {
