@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -112,19 +113,24 @@ final class NativeKernels implements Kernels {
     public void groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
         var c = Contract.groupedGemm(device, y_NF, x_ND, w_E, offset_E1);
         int N = c.of('N'), D = c.of('D'), F = c.of('F'), E = c.of('E');
-        call("groupedGemm", () -> (int) pm.groupedGemm.invokeExact(
-                context,
-                y_NF.data,
-                x_ND.data,
-                Header.F32,
-                w_E.address_E.data,
-                data(w_E.scaleAddress_E),
-                w_E.format().id,
-                offset_E1.data,
-                N,
-                D,
-                F,
-                E));
+        try {
+            call("groupedGemm", () -> (int) pm.groupedGemm.invokeExact(
+                    context,
+                    y_NF.data,
+                    x_ND.data,
+                    Header.F32,
+                    w_E.address_E.data,
+                    data(w_E.scaleAddress_E),
+                    w_E.format().id,
+                    offset_E1.data,
+                    N,
+                    D,
+                    F,
+                    E));
+        } finally {
+            // The call holds the tables, but these hold mere addresses: an automatic arena could free the experts.
+            Reference.reachabilityFence(w_E);
+        }
     }
 
     @Override
