@@ -3,12 +3,14 @@ package org.panamoe.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,10 +45,27 @@ class LogitsTest {
     @Test
     void theHeaderIsNumpys() throws IOException {
         byte[] file = write(Golden.all().findFirst().orElseThrow());
-        String dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (7, 2048), }";
-        String header = "\u0093NUMPY\u0001\u0000v\u0000" + dictionary + " ".repeat(117 - dictionary.length()) + "\n";
-        assertThat(new String(file, 0, 128, StandardCharsets.ISO_8859_1)).isEqualTo(header);
+        assertThat(new String(file, 0, 128, StandardCharsets.ISO_8859_1)).isEqualTo(header());
         assertThat(file).hasSize(128 + 7 * 2048 * Float.BYTES);
+    }
+
+    @Test
+    void theHeaderIsNumpysWhereDigitsAreNotAscii() throws IOException {
+        var before = Locale.getDefault();
+        Locale.setDefault(Locale.of("ar", "EG"));
+        try {
+            var out = new ByteArrayOutputStream();
+            new NumpyFile(out, 7, 2048);
+            assertThat(out.toString(StandardCharsets.ISO_8859_1)).isEqualTo(header());
+        } finally {
+            Locale.setDefault(before);
+        }
+    }
+
+    /** Of [7, 2048]. */
+    private static String header() {
+        String dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (7, 2048), }";
+        return "\u0093NUMPY\u0001\u0000v\u0000" + dictionary + " ".repeat(117 - dictionary.length()) + "\n";
     }
 
     @Test

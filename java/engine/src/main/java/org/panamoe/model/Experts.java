@@ -40,9 +40,9 @@ final class Experts {
     }
 
     private ExpertTable table(Weights weights, Arena arena, int layer, String matrix, int F, int D) {
+        String name = "model.layers." + layer + ".mlp.experts.";
         var w_E = IntStream.range(0, weights.config().nRoutedExperts())
-                .mapToObj(e ->
-                        weights.weight("model.layers.%d.mlp.experts.%d.%s.weight".formatted(layer, e, matrix), F, D))
+                .mapToObj(e -> weights.weight(name + e + "." + matrix + ".weight", F, D))
                 .toList();
         return new ExpertTable(kernels, arena, w_E);
     }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
@@ -247,6 +248,18 @@ final class PropertiesTest {
                 assertThat(engine.step()).isFalse();
                 assertThat(generation.status()).isEqualTo(Generation.Status.CANCELLED);
             }
+        }
+    }
+
+    @Test
+    void aModelLoadsWhereDigitsAreNotAscii() {
+        var before = Locale.getDefault();
+        Locale.setDefault(Locale.of("ar", "EG"));
+        try (var own = Model.load(checkpoint, kernels)) {
+            assertThat("%d".formatted(7)).isNotEqualTo("7");
+            assertThat(own.mtp()).isPresent();
+        } finally {
+            Locale.setDefault(before);
         }
     }
 
