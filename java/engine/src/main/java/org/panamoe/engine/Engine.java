@@ -55,7 +55,12 @@ public final class Engine implements AutoCloseable {
         return generation;
     }
 
-    /** Moves every generation on, by at least one token once its prompt is read; false if there is none. */
+    /**
+     * Moves generations on: all, or where they are more than the step has rows, those that have waited longest. Each
+     * moves by as much of its prompt as there are rows for, then by at least one token.
+     *
+     * @return false if there is no generation
+     */
     public boolean step() {
         var turn = scheduler.next();
         if (turn.batch().isEmpty()) return false;

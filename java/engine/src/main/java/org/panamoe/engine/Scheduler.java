@@ -1,14 +1,19 @@
 package org.panamoe.engine;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import org.panamoe.model.Batch;
 import org.panamoe.model.LatentCache;
 
-/** Says which rows the next step computes: what is certain and not yet in the cache, then the drafts. */
+/**
+ * Says which rows the next step computes: what is certain and not yet in the cache, then the drafts. Where rows are too
+ * few for all, those come first that have waited longest.
+ */
 final class Scheduler {
     private final LatentCache cache;
     private final int maxRows;
+    /** In the order in which they will be served. */
     private final List<Generation> running = new ArrayList<>();
 
     /** @param maxRows the most rows of a step; a longer prompt takes several */
@@ -55,6 +60,8 @@ final class Scheduler {
                                 accepted.count[a],
                                 accepted.next[a],
                                 drafts[a]);
+        // Those just served wait behind the others. What a row gives does not depend on its place, so no text does.
+        Collections.rotate(running, -turn.generations().size());
         releaseEnded();
     }
 
