@@ -31,8 +31,9 @@ public final class Engine implements AutoCloseable {
     /**
      * Adds a generation; {@link #step} moves it on. It ends at the context's end if that comes before maxTokens.
      *
-     * @throws IllegalArgumentException if the prompt fills the context, the cache has no room, or drafts are wanted of a
-     *     model without an MTP module
+     * @throws IllegalArgumentException if the prompt fills the context, a token is not in the vocabulary, or drafts are
+     *     wanted of a model without an MTP module
+     * @throws NoRoomException if the cache is full just now; once other generations have ended, there may be room
      */
     public Generation add(Request request) {
         int prompt = request.prompt.length;
@@ -46,10 +47,11 @@ public final class Engine implements AutoCloseable {
                 throw new IllegalArgumentException("token %d of the prompt: vocab_size is %d"
                         .formatted(token, model.config().vocabSize()));
         int maxTokens = Math.min(request.maxTokens, context - prompt);
+        scheduler.releaseEnded(); // some may have been cancelled since the last step
         var slot = cache.open();
         if (!cache.reserve(slot, prompt + maxTokens))
-            throw new IllegalArgumentException(
-                    "no room for %d positions in a cache of %d".formatted(prompt + maxTokens, cache.positions()));
+            throw new NoRoomException("no room for %d positions: %d of %d are free"
+                    .formatted(prompt + maxTokens, cache.freePositions(), cache.positions()));
         var generation = new Generation(request, slot, maxTokens, model.config().vocabSize());
         scheduler.add(generation);
         return generation;

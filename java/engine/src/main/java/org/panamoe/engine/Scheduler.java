@@ -65,7 +65,8 @@ final class Scheduler {
         releaseEnded();
     }
 
-    private void releaseEnded() {
+    /** Gives back the room of those that have ended. */
+    void releaseEnded() {
         running.removeIf(g -> {
             boolean ended = g.status() != Generation.Status.RUNNING;
             if (ended) cache.release(g.slot);

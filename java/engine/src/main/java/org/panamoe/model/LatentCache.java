@@ -117,6 +117,11 @@ public final class LatentCache implements AutoCloseable {
         return positions;
     }
 
+    /** Positions that {@link #reserve} can still give; of whole pages. */
+    public int freePositions() {
+        return freeCount * B;
+    }
+
     /** Positions that one sequence can have: max_position_embeddings, or all there are. */
     public int longest() {
         return longest;

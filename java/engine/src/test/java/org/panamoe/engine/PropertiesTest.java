@@ -251,6 +251,30 @@ final class PropertiesTest {
         }
     }
 
+    /** Without a step in between, too. */
+    @Test
+    void aCancelledGenerationGivesItsRoomToTheNext() {
+        try (var engine = new Engine(model, 512)) {
+            for (int i = 0; i < 5; i++)
+                engine.add(new Request(prompt(1, 400), 100, Set.of(), Sampling.greedy(), 1))
+                        .cancel();
+            assertThat(engine.step()).isFalse();
+        }
+    }
+
+    @Test
+    void aFullCacheIsNoWrongRequest() {
+        var request = new Request(prompt(1, 300), 10, Set.of(), Sampling.greedy(), 0);
+        try (var engine = new Engine(model, 512)) {
+            engine.add(request);
+            assertThatThrownBy(() -> engine.add(request))
+                    .isExactlyInstanceOf(NoRoomException.class)
+                    .hasMessage("no room for 310 positions: 192 of 512 are free");
+            while (engine.step()) {}
+            assertThat(engine.add(request).status()).isEqualTo(Generation.Status.RUNNING);
+        }
+    }
+
     @Test
     void aModelLoadsWhereDigitsAreNotAscii() {
         var before = Locale.getDefault();
