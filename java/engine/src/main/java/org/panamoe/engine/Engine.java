@@ -13,6 +13,7 @@ public final class Engine implements AutoCloseable {
     private final Scheduler scheduler;
     private final Verifier verifier = new Verifier();
     private final @Nullable MtpDrafter drafter;
+    private boolean closed;
 
     /** @param positions how many positions all generations have together, prompts included */
     public Engine(Model model, int positions) {
@@ -34,8 +35,10 @@ public final class Engine implements AutoCloseable {
      * @throws IllegalArgumentException if the prompt fills the context, a token is not in the vocabulary, or drafts are
      *     wanted of a model without an MTP module
      * @throws NoRoomException if the cache is full just now; once other generations have ended, there may be room
+     * @throws IllegalStateException if the engine is closed
      */
     public Generation add(Request request) {
+        requireOpen();
         int prompt = request.prompt.length;
         int context = cache.longest();
         if (prompt >= context)
@@ -62,8 +65,10 @@ public final class Engine implements AutoCloseable {
      * moves by as much of its prompt as there are rows for, then by at least one token.
      *
      * @return false if there is no generation
+     * @throws IllegalStateException if the engine is closed
      */
     public boolean step() {
+        requireOpen();
         var turn = scheduler.next();
         if (turn.batch().isEmpty()) return false;
         try {
@@ -100,8 +105,15 @@ public final class Engine implements AutoCloseable {
         }
     }
 
+    private void requireOpen() {
+        if (closed) throw new IllegalStateException("the engine is closed");
+    }
+
+    /** Cancels what is running; does nothing the second time. */
     @Override
     public void close() {
+        closed = true;
+        scheduler.cancelAll();
         cache.close();
     }
 }

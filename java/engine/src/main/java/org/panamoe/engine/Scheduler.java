@@ -65,6 +65,10 @@ final class Scheduler {
         releaseEnded();
     }
 
+    void cancelAll() {
+        running.forEach(Generation::cancel);
+    }
+
     /** Gives back the room of those that have ended. */
     void releaseEnded() {
         running.removeIf(g -> {

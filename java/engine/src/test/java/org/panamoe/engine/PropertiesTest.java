@@ -276,6 +276,23 @@ final class PropertiesTest {
     }
 
     @Test
+    void closingAnEngineCancelsWhatRuns() {
+        var engine = new Engine(model, 512);
+        var generation = engine.add(request(prompt(1)));
+        engine.step();
+        engine.close();
+        engine.close();
+        assertThat(generation.status()).isEqualTo(Generation.Status.CANCELLED);
+        assertThat(generation.generated()).isEqualTo(1);
+        assertThatThrownBy(engine::step)
+                .isExactlyInstanceOf(IllegalStateException.class)
+                .hasMessage("the engine is closed");
+        assertThatThrownBy(() -> engine.add(request(prompt(1))))
+                .isExactlyInstanceOf(IllegalStateException.class)
+                .hasMessage("the engine is closed");
+    }
+
+    @Test
     void aModelLoadsWhereDigitsAreNotAscii() {
         var before = Locale.getDefault();
         Locale.setDefault(Locale.of("ar", "EG"));
