@@ -3,7 +3,10 @@ package org.panamoe.engine;
 import java.util.Arrays;
 import org.panamoe.model.LatentCache;
 
-/** One request's life. */
+/**
+ * One request's life. Any thread may {@link #cancel} it and ask for its {@link #status}; the rest is for the engine's
+ * caller.
+ */
 public final class Generation {
     public enum Status {
         RUNNING,
@@ -22,7 +25,7 @@ public final class Generation {
     int[] drafts = {};
     private int[] tokens;
     private int count;
-    private Status status = Status.RUNNING;
+    private volatile Status status = Status.RUNNING;
     private int steps;
     private final int[] offered_J;
     private final int[] accepted_J;
@@ -52,9 +55,14 @@ public final class Generation {
         return count - request.prompt.length;
     }
 
-    /** Generates no more; tokens stay. */
+    /** Generates no more; tokens stay. Any thread may call it, during a step too, whose tokens then do not count. */
     public void cancel() {
-        if (status == Status.RUNNING) status = Status.CANCELLED;
+        end(Status.CANCELLED);
+    }
+
+    /** The first end stands. */
+    private synchronized void end(Status how) {
+        if (status == Status.RUNNING) status = how;
     }
 
     /** Steps that chose tokens, the one that ended the prompt included. */
@@ -96,10 +104,10 @@ public final class Generation {
         for (int j = 0; j <= standing && status == Status.RUNNING; j++) {
             int token = j < standing ? drafts[j] : next;
             if (request.stopTokens.contains(token)) {
-                status = Status.EOS;
+                end(Status.EOS);
             } else {
                 tokens[count++] = token;
-                if (generated() == maxTokens) status = Status.LENGTH;
+                if (generated() == maxTokens) end(Status.LENGTH);
             }
         }
         drafts = drafted;
