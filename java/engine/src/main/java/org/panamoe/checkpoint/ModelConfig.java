@@ -130,10 +130,13 @@ public record ModelConfig(
         width("num_attention_heads * (qk_nope_head_dim + v_head_dim)", numAttentionHeads, qkNopeHeadDim + vHeadDim);
 
         range("n_routed_experts", nRoutedExperts, 0, 1 << 16);
+        // A dense model may leave these out, or say what it does not use.
+        int least = nRoutedExperts > 0 ? 1 : 0;
+        range("n_shared_experts", nSharedExperts, least, 1 << 10);
+        range("moe_intermediate_size", moeIntermediateSize, least, 1 << 20);
+        width("n_shared_experts * moe_intermediate_size", nSharedExperts, moeIntermediateSize);
+        range("num_experts_per_tok", numExpertsPerTok, least, nRoutedExperts > 0 ? nRoutedExperts : 1 << 16);
         if (nRoutedExperts > 0) {
-            range("n_shared_experts", nSharedExperts, 1, 1 << 10);
-            range("moe_intermediate_size", moeIntermediateSize, 1, 1 << 20);
-            width("n_shared_experts * moe_intermediate_size", nSharedExperts, moeIntermediateSize);
             check(
                     routedScalingFactor > 0 && Float.isFinite(routedScalingFactor),
                     "routed_scaling_factor",
@@ -164,7 +167,6 @@ public record ModelConfig(
                     nGroup,
                     "leaves one expert in a group, but noaux_tc scores a group by its best two");
             range("topk_group", topkGroup, 1, nGroup);
-            range("num_experts_per_tok", numExpertsPerTok, 1, nRoutedExperts);
             check(
                     numExpertsPerTok <= topkGroup * inGroup,
                     "num_experts_per_tok",

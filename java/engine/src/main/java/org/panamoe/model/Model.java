@@ -38,12 +38,12 @@ public final class Model implements AutoCloseable {
     private final @Nullable MtpModule mtp;
     private Observer observer = Observer.NOBODY;
 
-    private Model(Weights weights, Kernels kernels, Checkpoint.Hold hold, Arena arena, Workspace workspace) {
+    private Model(Weights weights, Kernels kernels, Checkpoint.Hold hold, Arena arena) {
         this.kernels = kernels;
         this.hold = hold;
         this.arena = arena;
-        this.workspace = workspace;
         config = weights.config();
+        workspace = new Workspace(kernels, config);
         hidden_TD = new Buffer(kernels, DType.F32, config.hiddenSize());
         head = new Head(weights, kernels, workspace);
         embedding_VD = weights.weight("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
@@ -61,15 +61,14 @@ public final class Model implements AutoCloseable {
      * read; to a device all weights are copied.
      */
     public static Model load(Checkpoint checkpoint, Kernels kernels) {
-        var hold = checkpoint.hold();
         var arena = Arena.ofShared();
-        var workspace = new Workspace(kernels, checkpoint.config());
+        var hold = checkpoint.hold();
         try {
-            return new Model(new Weights(checkpoint, kernels, arena), kernels, hold, arena, workspace);
+            // Buffers take their memory with the first step: only the arena has any to give back.
+            return new Model(new Weights(checkpoint, kernels, arena), kernels, hold, arena);
         } catch (RuntimeException | Error e) {
-            workspace.close();
-            arena.close();
             hold.close();
+            arena.close();
             throw e;
         }
     }

@@ -298,6 +298,26 @@ class ModelConfigTest {
                 .hasMessageContaining("n_routed_experts: 65536 times the layers is 327680");
     }
 
+    /** A dense model's sizes of experts are used for nothing, but buffers are made by them. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            "moe_intermediate_size": -5 | moe_intermediate_size: -5 is not in [0,
+            "moe_intermediate_size": 1073741824 | moe_intermediate_size: 1073741824 is not in
+            "n_shared_experts": -1 | n_shared_experts: -1 is not in [0,
+            "n_shared_experts": 1024, "moe_intermediate_size": 1048576 | moe_intermediate_size: 1073741824 is not in
+            "num_experts_per_tok": -1 | num_experts_per_tok: -1 is not in [0,
+            """)
+    void refusesWhatADenseModelCannotHave(String keys, String message, @TempDir Path folder) {
+        String dense = text("v3-tiny-fp32")
+                .replaceAll("\"(n_routed|n_shared|num)_experts[a-z_]*\": \\d+,", "")
+                .replaceAll("\"moe_intermediate_size\": \\d+,", "")
+                .replaceAll("\"(n_group|topk_group)\": \\d+,", "");
+        assertThat(parse(folder, dense).isMoe(3)).isFalse();
+        assertThatThrownBy(() -> parse(folder, dense.replaceFirst("\\{", "{" + keys + ",")))
+                .isInstanceOf(CheckpointException.class)
+                .hasMessageContaining(message);
+    }
+
     @Test
     void v2RulesAreItsOwn(@TempDir Path folder) {
         String v2 = text("v2-group-tiny");
