@@ -67,11 +67,6 @@ public final class LatentCache implements AutoCloseable {
         }
     }
 
-    /** Bytes that one position takes in all layers. */
-    public static long bytesPerPosition(ModelConfig config) {
-        return (long) layers(config) * (config.kvLoraRank() + config.qkRopeHeadDim()) * DType.F32.bytes;
-    }
-
     public Slot open() {
         return new Slot(this);
     }
@@ -79,10 +74,11 @@ public final class LatentCache implements AutoCloseable {
     /**
      * Makes room for positions [0, length) of a slot; false, and nothing changed, if not enough pages are free.
      *
-     * @throws IllegalArgumentException if one sequence cannot be that long, see {@link #longest}
+     * @throws IllegalArgumentException if one sequence cannot be that long, see {@link #longest}, or length is negative
      */
     public boolean reserve(Slot slot, int length) {
         requireOwn(slot);
+        if (length < 0) throw new IllegalArgumentException("cannot reserve %d positions".formatted(length));
         if (length > longest)
             throw new IllegalArgumentException(
                     "%d positions of one sequence: the longest is %d".formatted(length, longest));
@@ -154,11 +150,12 @@ public final class LatentCache implements AutoCloseable {
         for (var span : batch.spans) {
             requireOwn(span.slot());
             if (!slots.add(span.slot())) throw new IllegalArgumentException("two spans of a batch have the same slot");
-            int end = batch.position_T[span.to() - 1] + 1;
-            int room = span.slot().pages.length * B;
-            if (end > room)
+            int last = batch.position_T[span.to() - 1];
+            // Pages are whole, but the rope's table ends with the longest sequence.
+            int room = Math.min(span.slot().pages.length * B, longest);
+            if (last >= room)
                 throw new IllegalArgumentException(
-                        "row for position %d, the slot has room for %d".formatted(end - 1, room));
+                        "row for position %d, the slot has room for %d".formatted(last, room));
         }
     }
 

@@ -353,6 +353,7 @@ final class PropertiesTest {
                     .hasMessage("token 99999: vocab_size is 2048");
             assertThatThrownBy(() -> cache.reserve(slot, 129))
                     .hasMessage("129 positions of one sequence: the longest is 128");
+            assertThatThrownBy(() -> cache.reserve(slot, -5)).hasMessage("cannot reserve -5 positions");
         }
     }
 
