@@ -100,14 +100,11 @@ public final class Model implements AutoCloseable {
      *     lacks room (see {@link LatentCache#reserve})
      */
     public Output forward(Batch batch, LatentCache cache) {
+        requireSound(batch, cache, config);
         for (var span : batch.spans)
             if (batch.position_T[span.from()] != span.slot().length())
                 throw new IllegalArgumentException("a span starts at position %d, its slot holds %d"
                         .formatted(batch.position_T[span.from()], span.slot().length()));
-        cache.requireRoom(batch);
-        for (int token : batch.token_T)
-            if (token < 0 || token >= config.vocabSize())
-                throw new IllegalArgumentException("token %d: vocab_size is %d".formatted(token, config.vocabSize()));
         var step = Step.of(batch, cache, workspace, observer);
         var x_TD = workspace.x_TD.rows(step.T());
         kernels.embed(x_TD, embedding_VD, workspace.token_T.fill(step.T(), batch.token_T));
@@ -121,6 +118,14 @@ public final class Model implements AutoCloseable {
         var logits = head.forward(batch, hidden);
         cache.advance(batch);
         return new Output(hidden, logits);
+    }
+
+    /** What the model and its MTP module ask of every batch. */
+    static void requireSound(Batch batch, LatentCache cache, ModelConfig config) {
+        cache.requireRoom(batch);
+        for (int token : batch.token_T)
+            if (token < 0 || token >= config.vocabSize())
+                throw new IllegalArgumentException("token %d: vocab_size is %d".formatted(token, config.vocabSize()));
     }
 
     /** The bias of a layer's router; empty where the layer has no experts. The MTP module is layer numHiddenLayers. */

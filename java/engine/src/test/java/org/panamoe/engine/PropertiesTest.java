@@ -357,6 +357,39 @@ final class PropertiesTest {
         }
     }
 
+    /** It takes other rows than the main model, and may stand anywhere: no less can go wrong. */
+    @Test
+    void theMtpModuleRefusesWhatTheModelRefuses() {
+        var mtp = model.mtp().orElseThrow();
+        try (var cache = new LatentCache(model, 128)) {
+            var slot = cache.open();
+            cache.reserve(slot, 10);
+            var hidden_TD =
+                    model.forward(Batch.of(slot, new int[] {0, 54}, 0), cache).hidden_TD();
+            var spans = List.of(new Batch.Span(slot, 0, 2, 1));
+            var sound = new Batch(new int[] {54, 85}, new int[] {0, 1}, spans);
+            assertThatThrownBy(() -> mtp.forward(sound, hidden_TD, new int[] {0}, cache))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("row_T names 1 rows, the batch has 2");
+            assertThatThrownBy(() -> mtp.forward(sound, hidden_TD, new int[] {0, 2}, cache))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("row_T names row 2, hidden_SD is " + hidden_TD);
+            assertThatThrownBy(() -> mtp.forward(sound, hidden_TD, new int[] {-1, 0}, cache))
+                    .hasMessageStartingWith("row_T names row -1");
+            assertThatThrownBy(() -> mtp.forward(
+                            new Batch(new int[] {54, 2048}, new int[] {0, 1}, spans), hidden_TD, new int[2], cache))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("token 2048: vocab_size is 2048");
+            assertThatThrownBy(() -> mtp.forward(
+                            new Batch(new int[] {54, 85}, new int[] {63, 64}, spans), hidden_TD, new int[2], cache))
+                    .hasMessage("row for position 64, the slot has room for 64");
+            assertThat(mtp.forward(sound, hidden_TD, new int[] {0, 1}, cache)
+                            .logits()
+                            .rows())
+                    .isEqualTo(1);
+        }
+    }
+
     /** Drafts of the first must not hold up the others. */
     @Test
     void everyGenerationMovesWhileRowsAreFew() {
