@@ -24,15 +24,21 @@ public final class Batch {
     public final int[] position_T;
     public final List<Span> spans;
 
-    /** @throws IllegalArgumentException if the spans do not cover the rows in order, or positions do not ascend by one */
+    /**
+     * @throws IllegalArgumentException if the spans do not cover the rows in order, or positions are negative or do not
+     *     ascend by one
+     */
     public Batch(int[] token_T, int[] position_T, List<Span> spans) {
-        this.token_T = token_T;
-        this.position_T = position_T;
+        this.token_T = token_T.clone();
+        this.position_T = position_T.clone();
         this.spans = List.copyOf(spans);
         int row = 0;
         for (var span : spans) {
             if (span.from != row)
                 throw new IllegalArgumentException("rows %d to %d have no span".formatted(row, span.from));
+            if (span.from < position_T.length && position_T[span.from] < 0)
+                throw new IllegalArgumentException(
+                        "row %d is at position %d".formatted(span.from, position_T[span.from]));
             for (int t = span.from + 1; t < Math.min(span.to, position_T.length); t++)
                 if (position_T[t] != position_T[t - 1] + 1)
                     throw new IllegalArgumentException("row %d is at position %d, row %d at %d"

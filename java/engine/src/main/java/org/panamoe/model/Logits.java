@@ -26,6 +26,7 @@ public final class Logits {
 
     /** The likeliest token of sampled row t; the lowest id wins a tie. */
     public int argmax(int t) {
+        requireRow(t);
         if (argmax_T == null) {
             var index_T = index.rows(rows());
             kernels.argmax(index_T, logits_TV);
@@ -41,10 +42,15 @@ public final class Logits {
 
     /** Copies sampled row t. */
     public void row(int t, float[] into_V) {
+        requireRow(t);
         try (var local = Arena.ofConfined()) {
             var host = Tensor.allocate(local, DType.F32, 1, into_V.length);
             kernels.copy(host, logits_TV.rows(t, t + 1));
             host.getFloats(0, into_V);
         }
+    }
+
+    private void requireRow(int t) {
+        if (t < 0 || t >= rows()) throw new IllegalArgumentException("row %d: %d were sampled".formatted(t, rows()));
     }
 }

@@ -130,6 +130,10 @@ public final class Model implements AutoCloseable {
 
     /** The bias of a layer's router; empty where the layer has no experts. The MTP module is layer numHiddenLayers. */
     public Optional<float[]> routerBias(int layer) {
+        int all = layers.length + (mtp == null ? 0 : 1);
+        if (layer < 0 || layer >= all)
+            throw new IllegalArgumentException(
+                    "layer %d: the model has %d, the MTP module's included".formatted(layer, all));
         var ffn = layer < layers.length ? layers[layer].ffn : mtp().orElseThrow().layer.ffn;
         return switch (ffn) {
             case Ffn.Moe moe -> Optional.of(moe.gate().router().bias());

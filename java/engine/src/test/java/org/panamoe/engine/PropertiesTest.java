@@ -354,6 +354,8 @@ final class PropertiesTest {
             assertThatThrownBy(() -> cache.reserve(slot, 129))
                     .hasMessage("129 positions of one sequence: the longest is 128");
             assertThatThrownBy(() -> cache.reserve(slot, -5)).hasMessage("cannot reserve -5 positions");
+            assertThatThrownBy(() -> new Batch(new int[1], new int[] {-1}, List.of(new Batch.Span(slot, 0, 1, 1))))
+                    .hasMessage("row 0 is at position -1");
         }
     }
 
@@ -388,6 +390,41 @@ final class PropertiesTest {
                             .rows())
                     .isEqualTo(1);
         }
+    }
+
+    @Test
+    void aBatchDoesNotChangeWithTheArraysItWasMadeOf() {
+        int[] tokens = {0, 54}, positions = {0, 1};
+        try (var cache = new LatentCache(model, 64)) {
+            var batch = new Batch(tokens, positions, List.of(new Batch.Span(cache.open(), 0, 2, 1)));
+            Arrays.fill(tokens, -1);
+            Arrays.fill(positions, -1);
+            assertThat(batch.token_T).containsExactly(0, 54);
+            assertThat(batch.position_T).containsExactly(0, 1);
+        }
+    }
+
+    @Test
+    void rowsAndLayersThatAreNotThereAreRefused() {
+        try (var cache = new LatentCache(model, 64)) {
+            var slot = cache.open();
+            cache.reserve(slot, 2);
+            var none = model.forward(Batch.of(slot, new int[] {0}, 0), cache).logits();
+            assertThatThrownBy(() -> none.argmax(0))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("row 0: 0 were sampled");
+            var one = model.forward(Batch.of(slot, new int[] {54}, 1), cache).logits();
+            float[] row_V = new float[model.config().vocabSize()];
+            for (int t : new int[] {-1, 1})
+                assertThatThrownBy(() -> one.row(t, row_V))
+                        .isExactlyInstanceOf(IllegalArgumentException.class)
+                        .hasMessage("row %d: 1 were sampled", t);
+        }
+        for (int layer : new int[] {-1, 5})
+            assertThatThrownBy(() -> model.routerBias(layer))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("layer %d: the model has 5, the MTP module's included", layer);
+        assertThat(model.routerBias(4)).isPresent();
     }
 
     /** Drafts of the first must not hold up the others. */
