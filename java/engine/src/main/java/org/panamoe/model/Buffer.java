@@ -26,9 +26,9 @@ final class Buffer implements AutoCloseable {
     /** The first n rows, with what was last written there as long as the buffer did not grow. */
     Tensor rows(int n) {
         if (n > held.dim(0)) {
-            arena.close();
-            arena = Arena.ofShared();
             held = empty(); // should there be no memory for n rows
+            close();
+            arena = Arena.ofShared();
             shape[0] = n;
             held = kernels.allocate(arena, dtype, shape);
         }
@@ -107,6 +107,6 @@ final class Buffer implements AutoCloseable {
 
     @Override
     public void close() {
-        arena.close();
+        if (arena.scope().isAlive()) arena.close();
     }
 }

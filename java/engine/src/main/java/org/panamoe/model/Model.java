@@ -141,14 +141,14 @@ public final class Model implements AutoCloseable {
         };
     }
 
+    /** Does nothing the second time; if it fails, it may be called again, and goes on where it failed. */
     @Override
     public void close() {
-        if (!arena.scope().isAlive()) return;
         if (mtp != null) mtp.close();
         head.close();
         hidden_TD.close();
         workspace.close();
-        arena.close();
+        if (arena.scope().isAlive()) arena.close();
         hold.close();
     }
 }
