@@ -27,8 +27,13 @@ final class NativeKernels implements Kernels {
         if (abi != Header.ABI)
             throw new KernelException("the library has ABI %d, Java has %d".formatted(abi, Header.ABI));
         context = open(options);
-        description = Header.text(value(() -> (MemorySegment) pm.describe.invokeExact(context)));
-        device = value(() -> (int) pm.memory.invokeExact(context)) == Header.DEVICE;
+        try {
+            description = Header.text(value(() -> (MemorySegment) pm.describe.invokeExact(context)));
+            device = value(() -> (int) pm.memory.invokeExact(context)) == Header.DEVICE;
+        } catch (RuntimeException | Error e) {
+            close(context);
+            throw e;
+        }
     }
 
     @Override

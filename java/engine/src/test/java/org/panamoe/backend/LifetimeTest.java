@@ -5,12 +5,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -58,6 +61,22 @@ final class LifetimeTest {
                 assertThatThrownBy(() -> call.accept(kernels))
                         .isInstanceOf(IllegalStateException.class)
                         .hasMessageEndingWith(": this back end is closed");
+        }
+    }
+
+    /** Its threads end, though nobody holds it. */
+    @Test
+    void aBackEndThatDoesNotSayWhatItIsIsClosed() throws IOException {
+        new Variant("cpu", "").open().close(); // or skip
+        var library = SymbolLookup.libraryLookup(Backend.library("cpu"), Arena.global());
+        for (String missing : List.of("pm_describe", "pm_memory")) {
+            SymbolLookup part = name -> name.equals(missing) ? Optional.empty() : library.find(name);
+            long before = threads();
+            for (int i = 0; i < 20; i++)
+                assertThatThrownBy(() -> new NativeKernels(part, "threads=4"))
+                        .isInstanceOf(KernelException.class)
+                        .hasMessage(missing + " is not in this back end");
+            assertThat(threads() - before).isLessThanOrEqualTo(2); // the JVM's own come and go
         }
     }
 
