@@ -72,7 +72,7 @@ final class Contract {
         int E = c.of('E');
         c.type("offset_E1", offset_E1, DType.I32);
         c.require(
-                offset_E1.rank() == 1 && offset_E1.dim(0) == E + 1L,
+                offset_E1.rank() == 1 && c.dim("offset_E1", offset_E1, 0, offset_E1) == E + 1L,
                 "w_E is %s, offset_E1 is %s: it takes E + 1 offsets",
                 w_E,
                 offset_E1);
@@ -157,7 +157,8 @@ final class Contract {
                 routes.share_TK(),
                 routes.token_N());
         c.require(
-                routes.offset_E1().rank() == 1 && routes.offset_E1().dim(0) == E + 1L,
+                routes.offset_E1().rank() == 1
+                        && c.dim("offset_E1", routes.offset_E1(), 0, routes.offset_E1()) == E + 1L,
                 "rule has %s experts, offset_E1 is %s: it takes E + 1 offsets",
                 E,
                 routes.offset_E1());
@@ -331,8 +332,18 @@ final class Contract {
         require(tensor.rank() == rank, "%s is %s, which has not %s dimensions", name, shown, rank);
         for (int i = 0; i < rank; i++) {
             char letter = letters.charAt(from + i);
-            if (letter == '?') require(tensor.dim(i) > 0, "%s is %s: a size is 0", name, shown);
-            else set(letter, tensor.dim(i), name, shown);
+            int n = dim(name, tensor, i, shown);
+            if (letter == '?') require(n > 0, "%s is %s: a size is 0", name, shown);
+            else set(letter, n, name, shown);
+        }
+    }
+
+    private int dim(String name, Tensor tensor, int i, Object shown) {
+        try {
+            return tensor.dim(i);
+        } catch (ArithmeticException e) {
+            throw new IllegalArgumentException(
+                    "%s: %s is %s: a size is beyond int".formatted(function, name, shown), e);
         }
     }
 

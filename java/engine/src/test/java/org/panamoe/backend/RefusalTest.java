@@ -142,6 +142,9 @@ final class RefusalTest {
                 on -> on.kernels.argmax(i32(on, 0, 0, 0), f32(on, 2, 4)));
         wrong("copy: to is F32[2], from is F32[3]", on -> on.kernels.copy(f32(on, 2), f32(on, 3)));
         wrong("copy: to is I32[1], from is F32[1]", on -> on.kernels.copy(i32(on, 1), f32(on, 1)));
+        wrong(
+                "add: y_TD is F32[2147483648, 0]: a size is beyond int",
+                on -> on.kernels.add(f32(on, 1L << 31, 0), f32(on, 2, 4)));
         wrong("F32[-1] has a negative size", on -> f32(on, -1));
         wrong("F32[4611686018427387904, 4] is too large", on -> f32(on, 1L << 62, 4));
 
