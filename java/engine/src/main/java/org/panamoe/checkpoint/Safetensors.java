@@ -186,27 +186,19 @@ public final class Safetensors {
             throw wrong(name, "%s, but the file has %d bytes of data".formatted(given, data.byteSize()));
         DType known = dtype(dtype);
         // The size of an unknown type is unknown; it is refused when the tensor is asked for.
-        if (known != null && bytes(known, shape) != end - begin)
+        if (known != null && bytes(name, known, shape) != end - begin)
             throw wrong(
                     name,
-                    "%s are %d bytes, but %s%s takes %s"
-                            .formatted(
-                                    given,
-                                    end - begin,
-                                    dtype,
-                                    Arrays.toString(shape),
-                                    bytes(known, shape) < 0 ? "more than 2^63" : bytes(known, shape)));
+                    "%s are %d bytes, but %s%s takes %d"
+                            .formatted(given, end - begin, dtype, Arrays.toString(shape), bytes(name, known, shape)));
         return new Entry(dtype, shape, begin, end);
     }
 
-    /** -1 where a product on the way does not fit a long. */
-    private static long bytes(DType dtype, long[] shape) {
+    private long bytes(String name, DType dtype, long[] shape) {
         try {
-            long bytes = dtype.bytes;
-            for (long size : shape) bytes = Math.multiplyExact(bytes, size);
-            return bytes;
-        } catch (ArithmeticException e) {
-            return -1;
+            return Tensor.bytes(dtype, shape);
+        } catch (IllegalArgumentException e) {
+            throw wrong(name, String.valueOf(e.getMessage()));
         }
     }
 

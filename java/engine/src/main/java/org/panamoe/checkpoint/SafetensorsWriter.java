@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -37,6 +38,7 @@ public final class SafetensorsWriter implements AutoCloseable {
 
         public Plan() {}
 
+        /** @throws IllegalArgumentException if the name is taken or kept, or a size is negative or too large */
         public Plan add(String name, DType dtype, long... shape) {
             if (name.equals("__metadata__") || tensors.putIfAbsent(name, new Planned(dtype, shape)) != null)
                 throw new IllegalArgumentException(name + " is planned twice, or not the name of a tensor");
@@ -61,12 +63,11 @@ public final class SafetensorsWriter implements AutoCloseable {
         this.channel = channel;
     }
 
+    /** @throws IllegalArgumentException if all tensors together are too large for a file; then nothing is left of it */
     public static SafetensorsWriter create(Path file, Plan plan) throws IOException {
         boolean direct = Files.exists(file) && !Files.isRegularFile(file);
-        Path temporary = direct
-                ? null
-                : file.resolveSibling("." + Json.fileName(file) + "."
-                        + ProcessHandle.current().pid() + ".tmp");
+        Path temporary =
+                direct ? null : file.resolveSibling("." + Json.fileName(file) + "." + UUID.randomUUID() + ".tmp");
         SafetensorsWriter writer = null;
         try {
             var channel = temporary == null
@@ -75,9 +76,10 @@ public final class SafetensorsWriter implements AutoCloseable {
             writer = new SafetensorsWriter(file, temporary, channel);
             writer.writeHeader(plan);
             return writer;
-        } catch (IOException e) {
+        } catch (IOException | RuntimeException | Error e) {
             if (writer != null) writer.close();
-            throw named(file, e);
+            if (e instanceof IOException io) throw named(file, io);
+            throw e;
         }
     }
 
@@ -145,7 +147,10 @@ public final class SafetensorsWriter implements AutoCloseable {
             var entry = new LinkedHashMap<String, Object>();
             entry.put("dtype", planned.dtype.name());
             entry.put("shape", planned.shape);
-            entry.put("data_offsets", new long[] {end, Math.addExact(end, planned.bytes)});
+            if (end + planned.bytes < 0)
+                throw new IllegalArgumentException("%s: %d bytes behind %d others are too many for a file"
+                        .formatted(e.getKey(), planned.bytes, end));
+            entry.put("data_offsets", new long[] {end, end + planned.bytes});
             header.put(e.getKey(), entry);
             missing.put(e.getKey(), new Place(planned, end));
             end += planned.bytes;
@@ -179,9 +184,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         Planned(DType dtype, long[] shape) {
             this.dtype = dtype;
             this.shape = shape.clone();
-            long size = dtype.bytes;
-            for (long n : shape) size = Math.multiplyExact(size, n);
-            bytes = size;
+            bytes = Tensor.bytes(dtype, shape);
         }
     }
 }

@@ -62,7 +62,7 @@ class SafetensorsTest {
             '"data_offsets": [4, 12]'  | '"data_offsets": "4, 12"'    | b: data_offsets: 4, 12 where START_ARRAY
             ', "data_offsets": [4, 12]'| ''                           | b: data_offsets are missing
             '"shape": [2]'             | '"shape": [3]'               | b: data_offsets [4, 12] are 8 bytes, but F32[3] takes 12
-            '"shape": [2]'             | '"shape": [4294967296, 4294967296]' | takes more than 2^63
+            '"shape": [2]'             | '"shape": [4294967296, 4294967296]' | b: F32[4294967296, 4294967296] is too large
             '"shape": [2]'             | '"shape": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]' | b: shape: has more than 16
             '"shape": [2]'             | '"shape": [[2]]'             | b: shape: [ is not a size
             '"shape": [2]'             | '"shape": null'              | b: shape: null where START_ARRAY
@@ -209,6 +209,37 @@ class SafetensorsTest {
             assertThat(Safetensors.map(file, arena).tensor("a").getFloat(1)).isEqualTo(4);
             assertThat(Safetensors.map(file, arena).tensor("b").getFloat(0)).isEqualTo(5);
         }
+    }
+
+    @Test
+    void whatIsTooLargeLeavesNothing() throws IOException {
+        Path file = folder.resolve("x.safetensors");
+        var plan = new SafetensorsWriter.Plan().add("a", DType.F32, 1L << 60).add("b", DType.F32, 1L << 60);
+        for (int i = 0; i < 2; i++)
+            assertThatThrownBy(() -> SafetensorsWriter.create(file, plan))
+                    .isExactlyInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("b: %d bytes behind %1$d others are too many for a file", 1L << 62);
+        assertThat(folderList()).isEmpty();
+        assertThatThrownBy(() -> new SafetensorsWriter.Plan().add("a", DType.F32, -3))
+                .hasMessage("F32[-3] has a negative size");
+        assertThatThrownBy(() -> new SafetensorsWriter.Plan().add("a", DType.F32, 1L << 61))
+                .hasMessage("F32[%d] is too large", 1L << 61);
+    }
+
+    /** Who is killed leaves a temporary file; another process may get his number. */
+    @Test
+    void aLeftoverDoesNotBlock() throws IOException {
+        Path file = folder.resolve("x.safetensors");
+        long pid = ProcessHandle.current().pid();
+        Files.writeString(folder.resolve(".x.safetensors." + pid + ".tmp"), "left over");
+        SafetensorsWriter.write(file, Map.of(), Map.of());
+        var plan = new SafetensorsWriter.Plan();
+        try (var one = SafetensorsWriter.create(file, plan);
+                var other = SafetensorsWriter.create(file, plan)) {
+            one.commit();
+            other.commit();
+        }
+        assertThat(file).exists();
     }
 
     @Test
