@@ -1,6 +1,9 @@
 package org.panamoe.checkpoint;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -68,13 +71,26 @@ final class Json {
         });
     }
 
-    /** What a stream of tokens says; broken JSON is an error that names the file and the position. */
+    /** What a stream of tokens in UTF-8 says; broken JSON is an error that names the file and the position. */
     static <T> T stream(String file, byte[] json, Function<JsonParser, T> read) {
+        // Given bytes, Jackson would guess their encoding, and let some through that are not UTF-8.
+        String text = utf8(file, json);
         return parse(file, () -> {
-            try (var parser = FACTORY.createParser(tools.jackson.core.ObjectReadContext.empty(), json)) {
+            try (var parser = FACTORY.createParser(tools.jackson.core.ObjectReadContext.empty(), text)) {
                 return read.apply(parser);
             }
         });
+    }
+
+    private static String utf8(String file, byte[] bytes) {
+        try {
+            return StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
+        } catch (CharacterCodingException e) {
+            throw new CheckpointException(file, "its JSON is not UTF-8", e);
+        }
     }
 
     static byte[] bytes(Path file) {

@@ -113,10 +113,14 @@ public final class Safetensors {
     /** Nothing is left after the header's object; JSON's own errors come as JacksonException. */
     private Safetensors readHeader(JsonParser json) {
         expect(json, JsonToken.START_OBJECT, "the header");
+        boolean described = false;
         while (json.nextToken() != JsonToken.END_OBJECT) {
             String name = json.currentName();
-            if (name.equals("__metadata__")) readMetadata(json);
-            else if (entries.put(name, readEntry(name, json)) != null) throw wrong(name, "is named twice");
+            if (name.equals("__metadata__")) {
+                if (described) throw wrong(name, "is named twice");
+                described = true;
+                readMetadata(json);
+            } else if (entries.put(name, readEntry(name, json)) != null) throw wrong(name, "is named twice");
         }
         if (json.nextToken() != null) throw new CheckpointException(file, "something follows the header's object");
         return this;

@@ -9,6 +9,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -72,6 +73,7 @@ class SafetensorsTest {
             '"b": {'                   | '"b": 3, "c": {'             | b: 3 where START_OBJECT
             '{"k": "v"}'               | '{"k": 1}'                   | __metadata__: k: 1 where VALUE_STRING
             '{"k": "v"}'               | '{"k": "v", "k": "w"}'       | __metadata__: k: is named twice
+            '{"k": "v"},'              | '{"k": "v"}, "__metadata__": {},' | __metadata__: is named twice
             '"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]},' | '' | b: data_offsets [4, 12] leave a hole after the header
             ', "b": {'                 | ', "b": {{'                  | x.safetensors, line 1
             '[4, 12]}}'                | '[4, 12]}} x'                | x.safetensors, line 1
@@ -120,6 +122,34 @@ class SafetensorsTest {
             assertThatThrownBy(() -> Safetensors.map(file, arena))
                     .isInstanceOf(CheckpointException.class)
                     .hasMessageContaining(expected);
+        }
+    }
+
+    /** The format is UTF-8, whatever a JSON parser might guess. */
+    @Test
+    void refusesAnotherEncoding() throws IOException {
+        String header = "{\"a\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [0, 1]}}";
+        var encodings = List.of(
+                StandardCharsets.UTF_16BE.encode(header),
+                StandardCharsets.UTF_16LE.encode(header),
+                Charset.forName("UTF-32").encode(header));
+        try (var arena = Arena.ofConfined()) {
+            for (var encoded : encodings) {
+                byte[] json = new byte[encoded.remaining()];
+                encoded.get(json);
+                assertThatThrownBy(() -> Safetensors.map(file(json, new byte[1]), arena))
+                        .isInstanceOf(CheckpointException.class)
+                        .hasMessageStartingWith("x.safetensors, line 1");
+            }
+            // "a" as a surrogate that is encoded alone, and in more bytes than it takes.
+            for (String name : List.of("\u00ed\u00a0\u0080", "\u00c1\u00a1", "\u00ff"))
+                assertThatThrownBy(() -> Safetensors.map(
+                                file(
+                                        header.replace("a\"", name + '"').getBytes(StandardCharsets.ISO_8859_1),
+                                        new byte[1]),
+                                arena))
+                        .isInstanceOf(CheckpointException.class)
+                        .hasMessage("x.safetensors: its JSON is not UTF-8");
         }
     }
 
@@ -265,7 +295,10 @@ class SafetensorsTest {
     }
 
     private Path file(String header, byte[] data) throws IOException {
-        byte[] json = header.getBytes(StandardCharsets.UTF_8);
+        return file(header.getBytes(StandardCharsets.UTF_8), data);
+    }
+
+    private Path file(byte[] json, byte[] data) throws IOException {
         var bytes = ByteBuffer.allocate(8 + json.length + data.length).order(ByteOrder.LITTLE_ENDIAN);
         return Files.write(
                 folder.resolve("x.safetensors"),
