@@ -15,6 +15,6 @@ public final class CheckpointException extends IllegalArgumentException {
     /** Names and values come from files of unknown origin: nothing of them may steer a terminal or fill it. */
     private static String printable(String text) {
         String shown = text.length() <= 1000 ? text : text.substring(0, 1000) + "...";
-        return shown.replaceAll("\\p{Cntrl}", "?");
+        return shown.replaceAll("[\\p{Cc}\\p{Cf}]", "?");
     }
 }

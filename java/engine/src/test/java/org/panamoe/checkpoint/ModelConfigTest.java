@@ -370,10 +370,11 @@ class ModelConfigTest {
 
     @Test
     void messagesCannotSteerATerminal(@TempDir Path folder) {
-        String evil = text("v3-tiny-fp32").replace("\"use_cache\"", "\"\\u001b[2J\\n\": 1, \"use_cache\"");
+        String evil = text("v3-tiny-fp32")
+                .replace("\"use_cache\"", "\"\\u001b[2J\\n\\u009b\\u0085\\u202e\": 1, \"use_cache\"");
         assertThatThrownBy(() -> parse(folder, evil))
                 .isInstanceOf(CheckpointException.class)
-                .hasMessage("config.json: ?[2J?: 1 is not understood here, and may change what the model computes");
+                .hasMessage("config.json: ?[2J????: 1 is not understood here, and may change what the model computes");
     }
 
     private static String text(String variant) {
