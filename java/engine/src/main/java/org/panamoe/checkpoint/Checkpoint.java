@@ -18,8 +18,8 @@ import org.panamoe.tensor.Weight;
  * A published checkpoint: config.json and the safetensors files beside it, mapped and used where they lie.
  *
  * <p>Opening checks that every tensor the config asks for is there with its shape and a type that Panamoe reads, and that
- * no layer has a tensor the config knows nothing of. Data is read when it is used; of the data only block scales are
- * checked, when their weight is asked for.
+ * no layer, nor embedding, last norm or head, has a tensor the config knows nothing of. Data is read when it is used;
+ * of the data only block scales are checked, when their weight is asked for.
  *
  * <p>Closing unmaps everything: from then on every tensor of this checkpoint throws. Close it last, and let nobody shorten
  * its files while it is open.
@@ -29,6 +29,7 @@ public final class Checkpoint implements AutoCloseable {
     static final String SCALE = "_scale_inv";
 
     private static final Pattern LAYER = Pattern.compile("model\\.layers\\.([0-9]{1,4})\\..*");
+    private static final Pattern OUTSIDE_LAYERS = Pattern.compile("(lm_head|model\\.norm|model\\.embed_tokens)\\..*");
 
     private final ModelConfig config;
     private final Map<String, Stored> weights;
@@ -197,13 +198,14 @@ public final class Checkpoint implements AutoCloseable {
                     stored.file, "%s: is %s, but only projections may be FP8".formatted(spec.name(), weight));
     }
 
-    /** A tensor inside a layer that the config does not ask for belongs to another model. */
+    /** A tensor of a layer, embedding, last norm or head that the config does not ask for belongs to another model. */
     private static void refuseUnknown(Shards shards, ModelConfig config, Map<String, Stored> weights) {
         int layers = config.numHiddenLayers() + config.numNextnPredictLayers();
         for (String name : shards.fileOf.keySet()) {
             if (weights.containsKey(name)) continue;
-            var layer = LAYER.matcher(name);
-            if (!layer.matches() || Integer.parseInt(layer.group(1)) >= layers) continue;
+            if (!partOfModel(name, layers)) continue;
+            // Some copies of tied models store their embedding a second time.
+            if (config.tieWordEmbeddings() && name.equals("lm_head.weight")) continue;
             // Rope's table, written by old versions: a function of the config.
             if (name.endsWith(".rotary_emb.inv_freq")) continue;
             Stored of = name.endsWith(SCALE) ? weights.get(name.substring(0, name.length() - SCALE.length())) : null;
@@ -214,6 +216,12 @@ public final class Checkpoint implements AutoCloseable {
                             ? name + ": a tensor that this config does not ask for"
                             : "%s: scales of a weight that is %s".formatted(name, of.weight));
         }
+    }
+
+    private static boolean partOfModel(String name, int layers) {
+        var layer = LAYER.matcher(name);
+        if (layer.matches()) return Integer.parseInt(layer.group(1)) < layers;
+        return OUTSIDE_LAYERS.matcher(name).matches();
     }
 
     private static void checkScales(String file, String name, Tensor scale) {

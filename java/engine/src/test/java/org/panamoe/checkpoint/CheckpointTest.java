@@ -158,6 +158,22 @@ class CheckpointTest {
         }
     }
 
+    /** Some tools store the head of a tied model all the same; but its bias would be another model's. */
+    @Test
+    void aTiedHeadIsIgnored() throws IOException {
+        String config = Files.readString(sound.resolve("config.json"));
+        Files.writeString(
+                sound.resolve("config.json"),
+                config.replace("\"bos_token_id\"", "\"tie_word_embeddings\": true, \"bos_token_id\""));
+        rewrite((arena, tensors) -> tensors.put("lm_head.weight", Tensor.allocate(arena, DType.BF16, 32, 16)));
+        try (var checkpoint = Checkpoint.open(sound)) {
+            assertThat(checkpoint.has("lm_head.weight")).isFalse();
+        }
+        refuses(
+                "lm_head.bias: a tensor that this config does not ask for",
+                (arena, tensors) -> tensors.put("lm_head.bias", Tensor.allocate(arena, DType.BF16, 32)));
+    }
+
     @Test
     void shardsMayBeLinks() throws IOException {
         Path blob = Files.move(sound.resolve("model-00001-of-00002.safetensors"), folder.resolve("blob"));
@@ -209,6 +225,14 @@ class CheckpointTest {
                 "model.layers.1.self_attn.indexer.wk.weight: a tensor that this config does not ask for",
                 (arena, tensors) -> tensors.put(
                         "model.layers.1.self_attn.indexer.wk.weight", Tensor.allocate(arena, DType.BF16, 4, 4)));
+        for (String name : List.of("lm_head.bias", "model.norm.bias", "model.embed_tokens.bias"))
+            refuses(
+                    name + ": a tensor that this config does not ask for",
+                    (arena, tensors) -> tensors.put(name, Tensor.allocate(arena, DType.BF16, 16)));
+        refuses(
+                "lm_head.weight_scale_inv: scales of a weight that is BF16[32, 16]",
+                (arena, tensors) -> tensors.put(
+                        "lm_head.weight_scale_inv", Tensor.of(arena, 1f).as(1, 1)));
     }
 
     @ParameterizedTest
