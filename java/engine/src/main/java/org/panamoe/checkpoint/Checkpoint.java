@@ -30,6 +30,7 @@ public final class Checkpoint implements AutoCloseable {
 
     private static final Pattern LAYER = Pattern.compile("model\\.layers\\.([0-9]{1,4})\\..*");
     private static final Pattern OUTSIDE_LAYERS = Pattern.compile("(lm_head|model\\.norm|model\\.embed_tokens)\\..*");
+    private static final Pattern EXPERT = Pattern.compile("\\.experts\\.[0-9]+\\.");
 
     private final ModelConfig config;
     private final Map<String, Stored> weights;
@@ -163,22 +164,20 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static Checkpoint checked(Checkpoint checkpoint, List<TensorSpec> specs) {
-        TensorSpec first = null;
-        Weight firstWeight = null;
+        record First(String name, Weight weight) {}
+        var firsts = new HashMap<String, First>(); // by name, without the expert's number
         for (TensorSpec spec : specs) {
             Stored stored = checkpoint.weights.get(spec.name());
             if (stored == null) continue;
             checkpoint.checkFormat(spec, stored);
             if (spec.kind() != Kind.ROUTED_EXPERT) continue;
-            if (first == null || firstWeight == null || first.layer() != spec.layer()) {
-                first = spec;
-                firstWeight = stored.weight;
-            }
-            // All experts of a layer go into one product, whose weights have one format.
-            if (stored.weight.format() != firstWeight.format())
+            // One matrix of all experts of a layer goes into one product, whose weights have one format.
+            var first = firsts.computeIfAbsent(
+                    EXPERT.matcher(spec.name()).replaceFirst("."), matrix -> new First(spec.name(), stored.weight));
+            if (stored.weight.format() != first.weight.format())
                 throw new CheckpointException(
                         stored.file,
-                        "%s: is %s, but %s is %s".formatted(spec.name(), stored.weight, first.name(), firstWeight));
+                        "%s: is %s, but %s is %s".formatted(spec.name(), stored.weight, first.name, first.weight));
         }
         return checkpoint;
     }

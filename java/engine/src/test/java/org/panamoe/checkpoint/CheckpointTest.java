@@ -113,7 +113,7 @@ class CheckpointTest {
             assertThatThrownBy(() -> Checkpoint.of(config, weights))
                     .isInstanceOf(CheckpointException.class)
                     .hasMessageContaining(
-                            EXPERT + ": is F32[8, 16], but model.layers.1.mlp.experts.0.gate_proj.weight is F8");
+                            EXPERT + ": is F32[8, 16], but model.layers.1.mlp.experts.0.up_proj.weight is F8");
             weights.remove(EXPERT);
             assertThatThrownBy(() -> Checkpoint.of(config, weights))
                     .isInstanceOf(CheckpointException.class)
@@ -155,6 +155,26 @@ class CheckpointTest {
         });
         try (var checkpoint = Checkpoint.open(sound)) {
             assertThat(checkpoint.weight(name, 16, 8).format()).isEqualTo(QuantFormat.BF16);
+        }
+    }
+
+    /** Gate, up and down are three products: only the experts of each have one format. */
+    @Test
+    void oneMatrixOfAllExpertsMayStayUnquantised() throws IOException {
+        rewrite((arena, tensors) -> {
+            for (int layer = 1; layer <= 2; layer++)
+                for (int e = 0; e < 4; e++) {
+                    String name = "model.layers." + layer + ".mlp.experts." + e + ".down_proj.weight";
+                    tensors.put(name, Tensor.allocate(arena, DType.BF16, 16, 8));
+                    tensors.remove(name + "_scale_inv");
+                }
+        });
+        try (var checkpoint = Checkpoint.open(sound)) {
+            assertThat(checkpoint
+                            .weight("model.layers.1.mlp.experts.3.down_proj.weight", 16, 8)
+                            .format())
+                    .isEqualTo(QuantFormat.BF16);
+            assertThat(checkpoint.weight(EXPERT, 8, 16).format()).isEqualTo(QuantFormat.F8_E4M3_B128);
         }
     }
 
@@ -213,7 +233,7 @@ class CheckpointTest {
             tensors.put(norm + "_scale_inv", Tensor.of(arena, 1f));
         });
         refuses(
-                EXPERT + ": is BF16[8, 16], but model.layers.1.mlp.experts.0.gate_proj.weight is F8_E4M3_B128[8, 16]",
+                EXPERT + ": is BF16[8, 16], but model.layers.1.mlp.experts.0.up_proj.weight is F8_E4M3_B128[8, 16]",
                 (arena, tensors) -> {
                     tensors.put(EXPERT, Tensor.allocate(arena, DType.BF16, 8, 16));
                     tensors.remove(scale);
