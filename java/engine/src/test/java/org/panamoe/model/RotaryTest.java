@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.Arena;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.panamoe.backend.Backend;
@@ -42,5 +43,44 @@ final class RotaryTest {
                     }
             }
         }
+    }
+
+    /** The ramp ends at pair 42 of 32, which is allowed up to 63: cut to 31, it would be steeper. */
+    @Test
+    void theRampMayEndBehindTheLastPair() {
+        // 64 * ln(2^20 / (2 pi beta)) / (2 * ln(10000)) is 12.88 and 41.78.
+        assertRamp(new Yarn(40, 1 << 20, 4096, 1, 1, 1), 12, 42);
+        // 65.86
+        assertRamp(new Yarn(40, 1 << 30, 4194304, 1, 1, 1), 12, 63);
+    }
+
+    private static void assertRamp(Yarn yarn, int low, int high) {
+        float[] frequency_Z = new Rotary(Configs.rotary(yarn)).frequency_Z;
+        for (int z = 0; z < 32; z++) {
+            double fast = Math.pow(10000, -2 * z / 64.0);
+            double ramp = Math.clamp((z - low) / (double) (high - low), 0, 1);
+            double expected = fast / 40 * ramp + fast * (1 - ramp);
+            assertThat((double) frequency_Z[z]).as("pair %d", z).isCloseTo(expected, within(expected * 1e-6));
+        }
+    }
+
+    /** Both ends of the ramp are pair 0: it alone turns as trained. */
+    @Test
+    void aRampWithoutLength() {
+        float[] frequency_Z = new Rotary(Configs.rotary(new Yarn(40, 100, 32, 16, 1, 1))).frequency_Z;
+        float[] plain_Z = new Rotary(Configs.rotary(null)).frequency_Z;
+        assertThat(frequency_Z[0]).isEqualTo(plain_Z[0]);
+        for (int z = 1; z < 32; z++) assertThat(frequency_Z[z]).isCloseTo(plain_Z[z] / 40, within(plain_Z[z] * 1e-8f));
+    }
+
+    @Test
+    void factorOneIsPlain() {
+        var yarn = new Rotary(Configs.rotary(new Yarn(1, 4096, 32, 1, 1, 1)));
+        var plain = new Rotary(Configs.rotary(null));
+        for (int z = 0; z < 32; z++)
+            // The two parts of the ramp are rounded apart.
+            assertThat(yarn.frequency_Z[z]).isCloseTo(plain.frequency_Z[z], within(plain.frequency_Z[z] * 2.4e-7f));
+        assertThat(yarn.gain).isEqualTo(1);
+        assertThat(yarn.softmaxScale).isEqualTo(plain.softmaxScale);
     }
 }
