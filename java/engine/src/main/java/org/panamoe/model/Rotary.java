@@ -36,7 +36,8 @@ final class Rotary {
             softmaxScale = scale;
         } else {
             double all = magnitude(yarn.factor(), yarn.mscaleAllDim());
-            gain = (float) (magnitude(yarn.factor(), yarn.mscale()) / all);
+            float mscale = yarn.mscale() == 0 ? 1 : yarn.mscale(); // 0 is as if absent
+            gain = (float) (magnitude(yarn.factor(), mscale) / all);
             softmaxScale = (float) (scale * all * all);
         }
     }

@@ -83,4 +83,20 @@ final class RotaryTest {
         assertThat(yarn.gain).isEqualTo(1);
         assertThat(yarn.softmaxScale).isEqualTo(plain.softmaxScale);
     }
+
+    /** 0 is as if absent: 1 for mscale, no correction for mscale_all_dim. */
+    @Test
+    void mscaleZeroIsOne() {
+        var plain = new Rotary(Configs.rotary(null));
+        for (float all : new float[] {0, 1, 0.707f}) {
+            var zero = new Rotary(Configs.rotary(new Yarn(40, 4096, 32, 1, 0, all)));
+            var one = new Rotary(Configs.rotary(new Yarn(40, 4096, 32, 1, 1, all)));
+            assertThat(zero.gain).isEqualTo(one.gain);
+            assertThat(zero.softmaxScale).isEqualTo(one.softmaxScale);
+            if (all == 0) {
+                assertThat(zero.gain).isEqualTo((float) (0.1 * Math.log(40) + 1));
+                assertThat(zero.softmaxScale).isEqualTo(plain.softmaxScale);
+            }
+        }
+    }
 }
