@@ -9,7 +9,7 @@ import org.panamoe.model.Logits;
  * with it can be compared token by token, and the text is that without drafts.
  */
 final class Sampler {
-    /** Noise lies in (-3.7, 36.8), so what is this much less likely than the likeliest cannot win. */
+    /** Noise lies in [-3.61, 36.74], so what is this much less likely than the likeliest cannot win. */
     private static final float HOPELESS = 41;
 
     private final Sampling sampling;
@@ -82,7 +82,7 @@ final class Sampler {
     private void sortByLogit(float[] logit_V, int count) {
         long[] key = new long[count];
         for (int i = 0; i < count; i++) {
-            int bits = Float.floatToIntBits(logit_V[candidate[i]]);
+            int bits = Float.floatToIntBits(logit_V[candidate[i]] + 0f); // -0 is 0
             int ascending = bits ^ ((bits >> 31) & 0x7fffffff);
             key[i] = ((long) ~ascending << 32) | candidate[i];
         }
@@ -93,7 +93,8 @@ final class Sampler {
     /** Standard Gumbel noise, a function of its three arguments alone. */
     static double noise(long seed, int position, int token) {
         long bits = mix(mix(seed) ^ ((long) position << 32 | token));
-        double uniform = ((bits >>> 11) + 0.5) * 0x1p-53;
+        // 52 bits and a half are exact: of 53, the largest would be rounded to 1, whose noise is infinite.
+        double uniform = ((bits >>> 12) + 0.5) * 0x1p-52;
         return -Math.log(-Math.log(uniform));
     }
 

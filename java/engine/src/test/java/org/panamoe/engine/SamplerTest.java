@@ -2,6 +2,7 @@ package org.panamoe.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
 import java.util.Random;
@@ -64,6 +65,18 @@ final class SamplerTest {
         assertThat(sum / n).isBetween(0.5772 - 0.015, 0.5772 + 0.015);
         assertThat(square / n - Math.pow(sum / n, 2)).isBetween(1.6449 - 0.05, 1.6449 + 0.05);
         assertThat(product / n).isBetween(-0.03, 0.03);
+    }
+
+    /** These arguments give the most that 52 bits and a half can hold: one bit more, and it would be rounded to 1. */
+    @Test
+    void noiseIsFinite() {
+        assertThat(Sampler.noise(2060222413779614982L, 5, 3)).isEqualTo(36.7368, within(1e-3));
+    }
+
+    @Test
+    void minusZeroIsZero() {
+        float[] logit_V = {-1, -0f, 0f, -0f};
+        assertThat(new Sampler(new Sampling(1, 1, 1, 0), 4).choose(logit_V, 0)).isEqualTo(1);
     }
 
     @Test
