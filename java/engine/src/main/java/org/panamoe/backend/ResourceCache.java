@@ -29,7 +29,8 @@ import java.util.Set;
  * the hash of its content, so versions live side by side and a file, once there, is never written again.
  *
  * <p>The folders lie in the system property {@code panamoe.cache.dir}, or else in the user's own part of the temporary
- * folder, or where that will not do (no space, no execution) in {@code ~/.cache/panamoe}.
+ * folder, or where that will not do (no space, no execution) in {@code ~/.cache/panamoe}. Each must be ours, and nobody
+ * else may write to it.
  */
 public final class ResourceCache {
     /** Beside the resources: their hashes, as {@code sha256sum} prints them. */
@@ -87,7 +88,7 @@ public final class ResourceCache {
         for (var root : roots()) {
             try {
                 create(root);
-                if (root.equals(TEMPORARY)) requireOurs(root);
+                requireOurs(root);
                 return attempt.in(root);
             } catch (IOException e) {
                 failures.add(root + ": " + e.getMessage());
@@ -114,13 +115,17 @@ public final class ResourceCache {
         }
     }
 
-    /** Everybody may write to the temporary folder: what we run from there must be ours alone. */
-    static void requireOurs(Path root) throws IOException {
+    /**
+     * What we run from there nobody else may have put there. That others may read is no harm; the tokenizers' library,
+     * which shares the folder in the user's cache, may have made it so.
+     */
+    private static void requireOurs(Path root) throws IOException {
         var found = Files.readAttributes(root, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
         var us = Files.getOwner(Path.of("/proc/self"));
         if (!found.isDirectory()
                 || !found.owner().equals(us)
-                || !found.permissions().equals(OWNER_ONLY))
+                || found.permissions().contains(PosixFilePermission.GROUP_WRITE)
+                || found.permissions().contains(PosixFilePermission.OTHERS_WRITE))
             throw new IOException("is not a folder of ours alone, but of %s with %s"
                     .formatted(found.owner(), PosixFilePermissions.toString(found.permissions())));
     }

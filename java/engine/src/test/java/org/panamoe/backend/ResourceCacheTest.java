@@ -136,17 +136,22 @@ final class ResourceCacheTest {
     }
 
     @Test
-    void inTheTemporaryFolderOnlyWhatIsOursAloneIsTrusted() throws IOException {
+    void onlyWhatNobodyElseMayWriteToIsTrusted() throws IOException {
         var ours = folder("ours", "rwx------");
-        ResourceCache.requireOurs(ours);
-        assertThatThrownBy(() -> ResourceCache.requireOurs(folder("open", "rwxr-xr-x")))
-                .isInstanceOf(IOException.class)
-                .hasMessageStartingWith("is not a folder of ours alone")
-                .hasMessageEndingWith("rwxr-xr-x");
         var link = Files.createSymbolicLink(temporary.resolve("link"), ours);
-        assertThatThrownBy(() -> ResourceCache.requireOurs(link))
-                .isInstanceOf(IOException.class)
-                .hasMessageStartingWith("is not a folder of ours alone");
+        try (var loader = jar("a.jar", CONFIG, index(CONFIG))) {
+            for (var root : List.of(folder("open", "rwxrwxr-x"), folder("box", "rwxr-x-w-"), link)) {
+                System.setProperty(PROPERTY, root.toString());
+                assertThatThrownBy(() -> ResourceCache.folder(loader, "model"))
+                        .isInstanceOf(IOException.class)
+                        .hasMessageContaining(root + ": is not a folder of ours alone");
+                assertThat(list(root)).isEmpty();
+            }
+            for (var root : List.of(ours, folder("readable", "rwxr-xr-x"))) {
+                System.setProperty(PROPERTY, root.toString());
+                assertThat(ResourceCache.folder(loader, "model")).isDirectory();
+            }
+        }
     }
 
     @Test
