@@ -320,9 +320,9 @@ final class PropertiesTest {
             });
             var generation = engine.add(new Request(prompt, NEW_TOKENS, Set.of(1), SAMPLED, 2));
             int failures = 0;
-            // Five layers a step, MTP's the last: the failure wanders through all of them.
+            // Four layers and, for two drafts, twice the MTP module's: the failure wanders through all of them.
             for (boolean more = true; more; ) {
-                countdown[0] = failures % 7;
+                countdown[0] = failures % 6;
                 try {
                     more = engine.step();
                 } catch (IllegalStateException e) {
@@ -331,7 +331,7 @@ final class PropertiesTest {
                     more = engine.step();
                 }
             }
-            assertThat(failures).isGreaterThan(5);
+            assertThat(failures).isGreaterThan(11);
             assertThat(generation.tokens()).isEqualTo(expected);
         }
     }
