@@ -1,0 +1,179 @@
+// What a kernel finds on the device, for the host compiler. Everything here calls the block that runs (emulator.hpp).
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <source_location>
+#include <tuple>
+#include <type_traits>
+
+#include "boundary.hpp"
+#include "emulator.hpp"
+
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+// ---- Barriers and what the lanes of a warp do together ----
+
+inline void __syncthreads(std::source_location where = std::source_location::current()) {
+    panamoe::emulator::block->sync_threads(false, where);
+}
+inline int __syncthreads_count(int predicate, std::source_location where = std::source_location::current()) {
+    return panamoe::emulator::block->sync_threads(predicate != 0, where);
+}
+inline int __syncthreads_or(int predicate, std::source_location where = std::source_location::current()) {
+    return panamoe::emulator::block->sync_threads(predicate != 0, where) != 0;
+}
+inline int __syncthreads_and(int predicate, std::source_location where = std::source_location::current()) {
+    return panamoe::emulator::block->sync_threads(predicate == 0, where) == 0;
+}
+
+inline void __syncwarp(unsigned mask = ~0u, std::source_location where = std::source_location::current()) {
+    panamoe::emulator::block->meet(mask, panamoe::emulator::Collective::sync, 0, 0, where);
+}
+
+namespace panamoe::emulator {
+
+// Lane source of each group of width lanes; a source outside the group means the lane itself.
+template <class T>
+T shuffle(unsigned mask, T value, int source, int width, std::source_location where) {
+    static_assert(sizeof(T) <= sizeof(uint64_t) && std::is_trivially_copyable_v<T>);
+    int lane = static_cast<int>(block->lane()), first = lane & ~(width - 1);
+    if (source < first || source >= first + width) source = lane;
+    uint64_t sent = 0;
+    std::memcpy(&sent, &value, sizeof value);
+    sent = block->meet(mask, Collective::shuffle, sent, static_cast<unsigned>(source), where);
+    std::memcpy(&value, &sent, sizeof value);
+    return value;
+}
+
+}  // namespace panamoe::emulator
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32,
+              std::source_location where = std::source_location::current()) {
+    int first = static_cast<int>(panamoe::emulator::block->lane()) & ~(width - 1);
+    return panamoe::emulator::shuffle(mask, value, first + (source & (width - 1)), width, where);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
+                  std::source_location where = std::source_location::current()) {
+    // Unlike the others, this one may read from groups below the lane's own.
+    int lane = static_cast<int>(panamoe::emulator::block->lane()), source = lane ^ bits;
+    if (source >= (lane & ~(width - 1)) + width) source = lane;
+    return panamoe::emulator::shuffle(mask, value, source, 32, where);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
+                 std::source_location where = std::source_location::current()) {
+    int lane = static_cast<int>(panamoe::emulator::block->lane());
+    return panamoe::emulator::shuffle(mask, value, lane - static_cast<int>(delta), width, where);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
+                   std::source_location where = std::source_location::current()) {
+    int lane = static_cast<int>(panamoe::emulator::block->lane());
+    return panamoe::emulator::shuffle(mask, value, lane + static_cast<int>(delta), width, where);
+}
+
+inline unsigned __ballot_sync(unsigned mask, int predicate,
+                              std::source_location where = std::source_location::current()) {
+    return static_cast<unsigned>(
+        panamoe::emulator::block->meet(mask, panamoe::emulator::Collective::ballot, predicate != 0, 0, where));
+}
+inline int __any_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
+    return __ballot_sync(mask, predicate, where) != 0;
+}
+inline int __all_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
+    return __ballot_sync(mask, !predicate, where) == 0;
+}
+
+// ---- Memory: a thread is never interrupted but where it waits, so atomics are plain ----
+
+template <class T>
+T atomicAdd(T *address, T value) {
+    T old = *address;
+    *address = old + value;
+    return old;
+}
+template <class T>
+T atomicMax(T *address, T value) {
+    T old = *address;
+    *address = old < value ? value : old;
+    return old;
+}
+template <class T>
+T atomicMin(T *address, T value) {
+    T old = *address;
+    *address = value < old ? value : old;
+    return old;
+}
+template <class T>
+T atomicExch(T *address, T value) {
+    T old = *address;
+    *address = value;
+    return old;
+}
+template <class T>
+T atomicCAS(T *address, T expected, T value) {
+    T old = *address;
+    if (old == expected) *address = value;
+    return old;
+}
+template <class T>
+T __ldg(const T *address) {
+    return *address;
+}
+inline void __threadfence() {}
+inline void __threadfence_block() {}
+
+// ---- Arithmetic ----
+
+inline int __popc(unsigned x) { return std::popcount(x); }
+inline int __popcll(unsigned long long x) { return std::popcount(x); }
+inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
+inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
+inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline float __fdiv_rn(float x, float y) { return x / y; }
+inline float __frcp_rn(float x) { return 1 / x; }
+inline float __fsqrt_rn(float x) { return sqrtf(x); }
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }  // the device's own is good to 2 ulp
+
+// CUDA has these without a namespace.
+template <class T>
+requires std::is_arithmetic_v<T>
+constexpr T min(T a, T b) { return b < a ? b : a; }
+template <class T>
+requires std::is_arithmetic_v<T>
+constexpr T max(T a, T b) { return a < b ? b : a; }
+
+namespace panamoe::cuda {
+
+// The block's dynamic shared memory, aligned to 1024 bytes. There is no other.
+inline unsigned char *shared_memory() { return panamoe::emulator::block->shared(); }
+
+// Runs kernel(args...) on grid blocks of block threads, each block with smem bytes of shared memory. Throws Error,
+// which names the kernel.
+template <class... P, class... A>
+void launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t smem, cudaStream_t, A... args) {
+    using Call = std::tuple<void (*)(P...), P...>;
+    Call call(kernel, static_cast<P>(args)...);
+    auto run_thread = [](const void *thread_call) {
+        std::apply([](auto function, const P &...arguments) { function(arguments...); },
+                   *static_cast<const Call *>(thread_call));
+    };
+    panamoe::emulator::run({name, grid, block, smem, run_thread, &call});
+}
+
+}  // namespace panamoe::cuda
