@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "checks.hpp"
 #include "cpu_context.hpp"
 #include "isa.hpp"
 #include "route.hpp"
@@ -25,45 +26,12 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // ---- Checks ----
 
-struct Size {
-    const char *name;
-    int32_t value;
-    int32_t least = 1;
-};
-
-void require_sizes(const char *operation, std::initializer_list<Size> sizes) {
-    for (const Size &size : sizes)
-        require(size.value >= size.least, "%s: %s is %d, must be at least %d", operation, size.name, size.value,
-                size.least);
-}
-
-struct Pointer {
-    const char *name;
-    const void *value;
-};
-
-void require_pointers(const char *operation, std::initializer_list<Pointer> pointers) {
-    for (const Pointer &pointer : pointers)
-        require(pointer.value != nullptr, "%s: %s is NULL", operation, pointer.name);
-}
-
-void require_type(const char *operation, int32_t type) {
-    require(type == PM_F32, "%s: type is %d, the CPU back end has %d (F32)", operation, type, PM_F32);
-}
-
-void require_cache(const char *operation, int32_t cache) {
-    require(cache == PM_CACHE_F32, "%s: cache is %d, the CPU back end has %d (F32)", operation, cache, PM_CACHE_F32);
-}
-
 FormatSize require_format(pm_context *ctx, const char *operation, int32_t format) {
-    FormatSize size = ctx->isa->format_size(format);
-    require(size.bytes != 0, "%s: format is %d, the CPU back end has no such weight format", operation, format);
-    return size;
+    return require_format(operation, format, ctx->isa->format_size(format));
 }
 
 void require_vector_format(pm_context *ctx, const char *operation, int32_t format) {
-    require(require_format(ctx, operation, format).block == 0, "%s: format is %d, must be %d (F32) or %d (BF16)",
-            operation, format, PM_W_F32, PM_W_BF16);
+    require_vector_format(operation, format, ctx->isa->format_size(format));
 }
 
 // Every index[i] in [0, limit); limit_name as the header calls it.
@@ -175,7 +143,7 @@ int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, con
         FormatSize size = require_format(ctx, operation, format);
         if (T == 0) return;
         require_pointers(operation, {{"y_TF", y_TF}, {"x_TD", x_TD}, {"w_FD", w_FD}});
-        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        require_scale(operation, "scale", scale, format, size);
         std::vector<Gemm> blocks;
         add_blocks(blocks, {floats(y_TF), floats(x_TD), F, D, T, matrix(w_FD, scale, D, format), 0});
         multiply(ctx, blocks, F, size.bytes);
@@ -192,7 +160,7 @@ int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t t
         FormatSize size = require_format(ctx, operation, format);
         if (N == 0) return;
         require_pointers(operation, {{"y_NF", y_NF}, {"x_ND", x_ND}, {"w_E", w_E}, {"offset_E1", offset_E1}});
-        require(size.block == 0 || scale_E != nullptr, "%s: scale_E is NULL, format %d has scales", operation, format);
+        require_scale(operation, "scale_E", scale_E, format, size);
         require(offset_E1[0] == 0, "%s: offset_E1[0] is %d, must be 0", operation, offset_E1[0]);
         require(offset_E1[E] == N, "%s: offset_E1[%d] is %d, N is %d", operation, E, offset_E1[E], N);
         std::vector<Gemm> blocks;
@@ -218,7 +186,7 @@ int32_t pm_mla_query(pm_context *ctx, void *q_THX, const void *q_in_THPR, int32_
     return guarded(ctx, [&] {
         const char *operation = "mla_query";
         require_sizes(operation, {{"T", T, 0}, {"H", H}, {"P", P}, {"U", U}, {"C", C}, {"R", R}, {"S", S}});
-        require(R % 2 == 0, "%s: R is %d, must be even", operation, R);
+        require_even(operation, "R", R);
         require_type(operation, type);
         FormatSize size = require_format(ctx, operation, format);
         if (T == 0) return;
@@ -228,7 +196,7 @@ int32_t pm_mla_query(pm_context *ctx, void *q_THX, const void *q_in_THPR, int32_
                                      {"position_T", position_T},
                                      {"cos_SZ", cos_SZ},
                                      {"sin_SZ", sin_SZ}});
-        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        require_scale(operation, "scale", scale, format, size);
         require_indices(operation, "position_T", position_T, T, "S", S);
         MlaQuery query{floats(q_THX),
                        floats(q_in_THPR),
@@ -265,7 +233,7 @@ int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void
         require_sizes(
             operation,
             {{"T", T, 0}, {"C", C}, {"R", R}, {"A", A}, {"M", M}, {"B", B}, {"page_count", page_count}, {"S", S}});
-        require(R % 2 == 0, "%s: R is %d, must be even", operation, R);
+        require_even(operation, "R", R);
         require_type(operation, type);
         require_cache(operation, cache);
         require_vector_format(ctx, operation, format);
@@ -351,7 +319,7 @@ int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32
         FormatSize size = require_format(ctx, operation, format);
         if (T == 0) return;
         require_pointers(operation, {{"o_out_THU", o_out_THU}, {"o_THC", o_THC}, {"kv_b", kv_b}});
-        require(size.block == 0 || scale != nullptr, "%s: scale is NULL, format %d has scales", operation, format);
+        require_scale(operation, "scale", scale, format, size);
         std::vector<Gemm> blocks;
         for (int64_t h = 0; h < H; h++)
             add_blocks(blocks, {floats(o_out_THU) + h * U, floats(o_THC) + h * C, int64_t{H} * U, int64_t{H} * C, T,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "checks.hpp"
 #include "cpu_context.hpp"
 #include "isa.hpp"
 
@@ -63,11 +64,7 @@ double fma_rate(pm_context *ctx) {
 
 int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result) {
     return guarded(ctx, [&] {
-        require(result != nullptr, "measure: result is NULL");
-        switch (quantity) {
-            case PM_READ_BANDWIDTH: *result = static_cast<float>(read_bandwidth(ctx)); return;
-            case PM_FMA_RATE: *result = static_cast<float>(fma_rate(ctx)); return;
-            default: fail("measure: quantity is %d, there are %d and %d", quantity, PM_READ_BANDWIDTH, PM_FMA_RATE);
-        }
+        require_measure(quantity, result);
+        *result = static_cast<float>(quantity == PM_READ_BANDWIDTH ? read_bandwidth(ctx) : fma_rate(ctx));
     });
 }

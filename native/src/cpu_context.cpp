@@ -3,35 +3,18 @@
 
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <string_view>
+#include <string>
 #include <system_error>
 
+#include "checks.hpp"
+
 namespace panamoe {
+
+const BackEnd kBackEnd{"CPU", "not an open context of libpanamoe_cpu"};
+
 namespace {
-
-// All open contexts. A list inside the contexts themselves: nothing to construct before or to destroy after main.
-constinit std::mutex open_lock;
-constinit pm_context *open_contexts = nullptr;
-
-void enlist(pm_context *ctx) {
-    std::lock_guard lock(open_lock);
-    ctx->next = open_contexts;
-    open_contexts = ctx;
-}
-
-bool delist(const pm_context *ctx) {
-    std::lock_guard lock(open_lock);
-    for (pm_context **at = &open_contexts; *at != nullptr; at = &(*at)->next) {
-        if (*at != ctx) continue;
-        *at = ctx->next;
-        return true;
-    }
-    return false;
-}
 
 struct Options {
     std::string isa;  // empty: the best
@@ -41,18 +24,9 @@ struct Options {
 Options parse(const char *text) {
     Options options;
     if (const char *isa = std::getenv("PANAMOE_ISA")) options.isa = isa;
-    std::string_view rest = text == nullptr ? "" : text;
-    while (!rest.empty()) {
-        std::string pair(rest.substr(0, rest.find(' ')));
-        rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
-        if (pair.empty()) continue;
-        size_t equals = pair.find('=');
-        require(equals != std::string::npos, "open: \"%s\" is not key=value", pair.c_str());
-        std::string key = pair.substr(0, equals), value = pair.substr(equals + 1);
+    each_option(text, [&](const std::string &key, const std::string &value) {
         if (key == "threads") {
-            auto [end, status] = std::from_chars(value.data(), value.data() + value.size(), options.threads);
-            bool number = status == std::errc() && end == value.data() + value.size();
-            require(number && options.threads >= 1 && options.threads <= Threads::kMost,
+            require(parse_number(value, options.threads) && options.threads >= 1 && options.threads <= Threads::kMost,
                     "open: threads=%s, must be 1 to %d", value.c_str(), Threads::kMost);
         } else if (key == "isa") {
             require(!value.empty(), "open: isa= names no instruction set");
@@ -60,7 +34,7 @@ Options parse(const char *text) {
         } else {
             fail("open: unknown option \"%s\": there are threads and isa", key.c_str());
         }
-    }
+    });
     return options;
 }
 
@@ -74,7 +48,7 @@ void open(pm_context &ctx, const char *text) {
     } catch (const std::system_error &error) {
         fail("open: threads=%d: the system gives no more threads: %s", threads, error.what());
     }
-    ctx.description =
+    ctx.session.description =
         std::string("backend=cpu isa=") + isa_name(*ctx.isa) + " threads=" + std::to_string(ctx.threads->count());
 }
 
@@ -95,81 +69,46 @@ Aligned allocate_aligned(const char *operation, int64_t bytes) {
     return Aligned(data);
 }
 
-bool is_open(const pm_context *ctx) {
-    if (ctx == nullptr) return false;
-    std::lock_guard lock(open_lock);
-    const pm_context *at = open_contexts;
-    while (at != nullptr && at != ctx) at = at->next;
-    return at != nullptr;
-}
-
-void keep_error(pm_context *ctx, const char *text) { std::snprintf(ctx->error, sizeof ctx->error, "%s", text); }
-
 }  // namespace panamoe
 
 using namespace panamoe;
 
-int32_t pm_abi(void) { return PM_ABI; }
-
 int32_t pm_open(pm_context **out, const char *options) {
-    if (out == nullptr) return PM_FAILED;
-    *out = new (std::nothrow) pm_context;
-    if (*out == nullptr) return PM_FAILED;
-    pm_context *ctx = *out;
-    enlist(ctx);
-    ctx->ready = true;
-    int32_t status = guarded(ctx, [&] { open(*ctx, options); });
-    ctx->ready = status == PM_OK;
-    return status;
+    return open_context(out, [&](pm_context &ctx) { open(ctx, options); });
 }
 
 void pm_close(pm_context *ctx) {
     if (ctx == nullptr || !delist(ctx)) return;
-    for (const auto &[data, bytes] : ctx->allocations) std::free(data);
+    for (const auto &[address, bytes] : ctx->session.allocations) std::free(reinterpret_cast<void *>(address));
     delete ctx;
 }
-
-const char *pm_error(const pm_context *ctx) {
-    return is_open(ctx) ? ctx->error : "not an open context of libpanamoe_cpu";
-}
-
-const char *pm_describe(const pm_context *ctx) { return is_open(ctx) ? ctx->description.c_str() : ""; }
 
 int32_t pm_memory(const pm_context *) { return PM_HOST; }
 
 int32_t pm_allocate(pm_context *ctx, void **out, int64_t bytes) {
     return guarded(ctx, [&] {
-        require(out != nullptr, "allocate: out is NULL");
-        require(bytes >= 0, "allocate: %lld bytes", static_cast<long long>(bytes));
-        require(bytes <= physical_memory() - ctx->allocated,
+        require_allocate(out, bytes);
+        require(bytes <= physical_memory() - ctx->session.allocated,
                 "allocate: %lld bytes: out of memory: %lld are allocated, the machine has %lld",
-                static_cast<long long>(bytes), static_cast<long long>(ctx->allocated),
+                static_cast<long long>(bytes), static_cast<long long>(ctx->session.allocated),
                 static_cast<long long>(physical_memory()));
         Aligned data = allocate_aligned("allocate", bytes);
-        ctx->allocations.emplace(data.get(), bytes);
-        ctx->allocated += bytes;
+        add_allocation(ctx->session, data.get(), bytes);
         *out = data.release();
     });
 }
 
 int32_t pm_free(pm_context *ctx, void *data) {
     return guarded(ctx, [&] {
-        auto found = ctx->allocations.find(data);
-        require(found != ctx->allocations.end(), "free: %p is not memory of this context", data);
-        ctx->allocated -= found->second;
-        ctx->allocations.erase(found);
+        remove_allocation(ctx->session, data);
         std::free(data);
     });
 }
 
-int64_t pm_allocated(const pm_context *ctx) { return is_open(ctx) ? ctx->allocated : 0; }
-
 int32_t pm_copy(pm_context *ctx, void *to, const void *from, int64_t bytes) {
     return guarded(ctx, [&] {
-        require(bytes >= 0, "copy: %lld bytes", static_cast<long long>(bytes));
-        if (bytes == 0) return;
-        require(to != nullptr && from != nullptr, "copy: %s is NULL", to == nullptr ? "to" : "from");
-        std::memcpy(to, from, static_cast<size_t>(bytes));
+        require_copy(to, from, bytes);
+        if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
     });
 }
 
