@@ -1,0 +1,74 @@
+# The CUDA back end: one list of sources, two libraries. libpanamoe_cudaemu is what the host compiler makes of them, with
+# the emulator as its device; libpanamoe_cuda is what nvcc makes of them, and is skipped where there is no nvcc.
+
+# kernels/cuda/<function>.cu, and what both libraries need of native/src.
+set(PANAMOE_CUDA)
+set(PANAMOE_CUDA_CONTEXT)
+list(TRANSFORM PANAMOE_CUDA PREPEND ${PANAMOE_ROOT}/kernels/cuda/)
+list(TRANSFORM PANAMOE_CUDA_CONTEXT PREPEND ${PANAMOE_ROOT}/native/src/)
+
+set(PANAMOE_CUDA_ARCHITECTURES
+  arch=compute_80,code=[sm_80,compute_80] arch=compute_90a,code=sm_90a
+  CACHE STRING "what libpanamoe_cuda is built for: nvcc's --generate-code")
+
+set(cuda_includes ${PANAMOE_ROOT}/native/include ${PANAMOE_ROOT}/native/src ${PANAMOE_ROOT}/kernels/cuda)
+
+# ---- The emulator ----
+
+set(emulator ${PANAMOE_ROOT}/kernels/cuda/emulator)
+
+# panamoe_emulated(<target>): compiles the target's sources, .cu or .cpp, as C++ for the emulator.
+function(panamoe_emulated target)
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "[.]cu$")
+  set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
+  target_include_directories(${target} PRIVATE ${emulator}/include ${cuda_includes})
+  target_compile_definitions(${target} PRIVATE PANAMOE_EMULATOR)
+  # As nvcc's --fmad=false: the sources say where they fuse.
+  target_compile_options(${target} PRIVATE ${PANAMOE_WARNINGS} -ffp-contract=off -Wno-unknown-pragmas)
+endfunction()
+
+add_library(panamoe_emulator OBJECT ${emulator}/emulator.cpp ${emulator}/fiber.cpp ${emulator}/runtime.cpp)
+panamoe_emulated(panamoe_emulator)
+
+if(PANAMOE_CUDA)
+  add_library(panamoe_emulated OBJECT ${PANAMOE_CUDA} ${PANAMOE_CUDA_CONTEXT})
+  panamoe_emulated(panamoe_emulated)
+  panamoe_library(panamoe_cudaemu $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
+  panamoe_jar_copy(panamoe_jar_copy_cudaemu panamoe_cudaemu)
+  panamoe_library_symbols(library_symbols_cudaemu panamoe_cudaemu)
+endif()
+
+# ---- The device ----
+
+find_program(PANAMOE_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+if(PANAMOE_NVCC)
+  find_package(CUDAToolkit QUIET)
+endif()
+if(NOT PANAMOE_NVCC OR NOT TARGET CUDA::cudart_static)
+  message(NOTICE "panamoe: no CUDA toolkit, libpanamoe_cuda is not built")
+elseif(PANAMOE_CUDA)
+  list(TRANSFORM PANAMOE_CUDA_ARCHITECTURES PREPEND --generate-code= OUTPUT_VARIABLE generate_code)
+  list(TRANSFORM cuda_includes PREPEND -I OUTPUT_VARIABLE include_options)
+  set(nvcc_options -std=c++20 -O3 -lineinfo --fmad=false ${generate_code} ${include_options}
+    -ccbin ${CMAKE_CXX_COMPILER} -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off
+    -Xcompiler=-Wall,-Wextra,-Wshadow=local,-Werror -Xptxas=-warn-spills -Werror=all-warnings)
+  set(cuda_objects "")
+  foreach(source IN LISTS PANAMOE_CUDA)
+    cmake_path(GET source STEM name)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+    add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
+      COMMAND ${PANAMOE_NVCC} ${nvcc_options} -MD -MF ${object}.d -c ${source} -o ${object}
+      COMMENT "Building CUDA object cuda/${name}.o")
+    list(APPEND cuda_objects ${object})
+  endforeach()
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda)
+
+  panamoe_host(panamoe_cuda_context ${PANAMOE_CUDA_CONTEXT})
+  target_include_directories(panamoe_cuda_context SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  target_include_directories(panamoe_cuda_context PRIVATE ${PANAMOE_ROOT}/kernels/cuda)
+  panamoe_library(panamoe_cuda ${cuda_objects} $<TARGET_OBJECTS:panamoe_cuda_context>)
+  target_link_libraries(panamoe_cuda PRIVATE CUDA::cudart_static)
+  panamoe_jar_copy(panamoe_jar_copy_cuda panamoe_cuda)
+  panamoe_library_symbols(library_symbols_cuda panamoe_cuda)
+endif()
