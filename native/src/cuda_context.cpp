@@ -88,7 +88,7 @@ std::string describe(const Options &options, const cudaDeviceProp &device) {
 void open(pm_context &ctx, const char *text) {
     Options options = parse(text);
     int count = count_devices();
-    require(options.device < count, "open: device=%d, there are %d devices, counted from 0", options.device, count);
+    require(options.device < count, "open: device=%d, this machine has devices 0 to %d", options.device, count - 1);
     cudaDeviceProp device{};
     require_success(ctx, "open", cudaGetDeviceProperties(&device, options.device));
     require(device.major >= 8, "open: device %d is %s with compute capability %d.%d, 8.0 or later is needed",
