@@ -26,11 +26,21 @@ function(panamoe_emulated target)
   target_include_directories(${target} PRIVATE ${emulator}/include ${cuda_includes})
   target_compile_definitions(${target} PRIVATE PANAMOE_EMULATOR)
   # As nvcc's --fmad=false: the sources say where they fuse.
-  target_compile_options(${target} PRIVATE ${PANAMOE_WARNINGS} -ffp-contract=off -Wno-unknown-pragmas)
+  target_compile_options(${target} PRIVATE ${PANAMOE_WARNINGS} -ffp-contract=off -Wno-unknown-pragmas
+    -Wno-psabi)  # tensor maps, by value, are aligned to 64 bytes
 endfunction()
 
-add_library(panamoe_emulator OBJECT ${emulator}/emulator.cpp ${emulator}/fiber.cpp ${emulator}/runtime.cpp)
+set(emulator_sources asynchronous.cpp copies.cpp emulator.cpp fiber.cpp matrix_unit.cpp runtime.cpp)
+list(TRANSFORM emulator_sources PREPEND ${emulator}/)
+add_library(panamoe_emulator OBJECT ${emulator_sources})
 panamoe_emulated(panamoe_emulator)
+
+add_executable(emulator_test ${tests}/emulator_test.cpp $<TARGET_OBJECTS:panamoe_emulator>)
+panamoe_emulated(emulator_test)
+target_link_libraries(emulator_test PRIVATE Threads::Threads)
+foreach(test pipeline pipeline_bugs barriers)
+  add_test(NAME emulator_${test} COMMAND emulator_test ${test})
+endforeach()
 
 if(PANAMOE_CUDA)
   add_library(panamoe_emulated OBJECT ${PANAMOE_CUDA} ${PANAMOE_CUDA_CONTEXT})

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "asynchronous.hpp"
 #include "boundary.hpp"
 #include "emulator.hpp"
 
@@ -174,6 +175,128 @@ void launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
                    *static_cast<const Call *>(thread_call));
     };
     panamoe::emulator::run({name, grid, block, smem, run_thread, &call});
+}
+
+// ---- sm_90a: see device.cuh for what they mean ----
+
+using emulator::TensorMap;
+
+inline TensorMap tensor_map(const char *name, const TensorShape &shape) {
+    check_tensor_map(name, shape);
+    return {shape, emulator::kValidMap};
+}
+
+using Where = std::source_location;
+
+inline uint32_t shared_address(const void *pointer, Where where = Where::current()) {
+    return emulator::Asynchronous::address(emulator::block->asynchronous().offset(pointer, 0, "shared_address", where));
+}
+
+inline void mbarrier_init(uint64_t *barrier, unsigned count, Where where = Where::current()) {
+    emulator::block->asynchronous().init(barrier, count, where);
+}
+inline void mbarrier_arrive(uint64_t *barrier, Where where = Where::current()) {
+    emulator::block->asynchronous().arrive(barrier, 0, where);
+}
+inline void mbarrier_arrive_expect(uint64_t *barrier, unsigned bytes, Where where = Where::current()) {
+    emulator::block->asynchronous().arrive(barrier, bytes, where);
+}
+inline void mbarrier_wait(uint64_t *barrier, unsigned parity, Where where = Where::current()) {
+    emulator::block->asynchronous().wait(barrier, parity, where);
+}
+inline void fence_barrier_init() { emulator::block->asynchronous().fence_barrier_init(); }
+inline void fence_proxy_async(Where where = Where::current()) { emulator::block->asynchronous().fence_proxy(where); }
+
+inline void prefetch(const TensorMap *) {}
+inline void tma_load(const TensorMap *map, uint64_t *barrier, void *to, int x, int y, Where where = Where::current()) {
+    emulator::block->asynchronous().copies.load(map, 2, barrier, to, x, y, 0, where);
+}
+inline void tma_load(const TensorMap *map, uint64_t *barrier, void *to, int x, int y, int z,
+                     Where where = Where::current()) {
+    emulator::block->asynchronous().copies.load(map, 3, barrier, to, x, y, z, where);
+}
+inline void tma_store(const TensorMap *map, const void *from, int x, int y, Where where = Where::current()) {
+    emulator::block->asynchronous().copies.store(map, 2, from, x, y, 0, where);
+}
+inline void tma_store(const TensorMap *map, const void *from, int x, int y, int z, Where where = Where::current()) {
+    emulator::block->asynchronous().copies.store(map, 3, from, x, y, z, where);
+}
+inline void bulk_load(uint64_t *barrier, void *to, const void *from, unsigned bytes, Where where = Where::current()) {
+    emulator::block->asynchronous().copies.bulk_load(barrier, to, from, bytes, where);
+}
+inline void bulk_store(void *to, const void *from, unsigned bytes, Where where = Where::current()) {
+    emulator::block->asynchronous().copies.bulk_store(to, from, bytes, where);
+}
+inline void tma_store_commit() { emulator::block->asynchronous().copies.commit_stores(); }
+template <int N>
+void tma_store_wait(Where where = Where::current()) {
+    emulator::block->asynchronous().copies.wait_stores(N, false, where);
+}
+template <int N>
+void tma_store_wait_read(Where where = Where::current()) {
+    emulator::block->asynchronous().copies.wait_stores(N, true, where);
+}
+
+template <class... D>
+void wgmma_fence(D &...) {  // the accumulators are of interest to nvcc alone
+    emulator::block->asynchronous().matrix.fence();
+}
+inline void wgmma_commit(Where where = Where::current()) { emulator::block->asynchronous().matrix.commit(where); }
+template <int N>
+void wgmma_wait(Where where = Where::current()) {
+    emulator::block->asynchronous().matrix.wait(N, where);
+}
+template <int N, size_t COUNT>
+void wgmma_wait(float (&)[COUNT], Where where = Where::current()) {
+    emulator::block->asynchronous().matrix.wait(N, where);
+}
+template <int N, size_t FIRST, size_t SECOND>
+void wgmma_wait(float (&)[FIRST], float (&)[SECOND], Where where = Where::current()) {
+    emulator::block->asynchronous().matrix.wait(N, where);
+}
+template <int N, Major A = Major::k, Major B = Major::k>
+void wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate, Where where = Where::current()) {
+    static_assert(N % 8 == 0 && N >= 8 && N <= 256);
+    emulator::block->asynchronous().matrix.issue(
+        {emulator::Element::bf16, false, A == Major::mn, B == Major::mn, accumulate, N, a, b}, d, nullptr, where);
+}
+template <int N, Major B = Major::k>
+void wgmma_bf16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate,
+                Where where = Where::current()) {
+    static_assert(N % 8 == 0 && N >= 8 && N <= 256);
+    emulator::block->asynchronous().matrix.issue(
+        {emulator::Element::bf16, true, false, B == Major::mn, accumulate, N, 0, b}, d, a, where);
+}
+template <int N>
+void wgmma_e4m3(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate, Where where = Where::current()) {
+    static_assert(N % 8 == 0 && N >= 8 && N <= 256);
+    emulator::block->asynchronous().matrix.issue({emulator::Element::e4m3, false, false, false, accumulate, N, a, b}, d,
+                                                 nullptr, where);
+}
+
+template <int N>
+void setmaxnreg_inc(Where where = Where::current()) {
+    emulator::block->set_registers(N, true, where);
+}
+template <int N>
+void setmaxnreg_dec(Where where = Where::current()) {
+    emulator::block->set_registers(N, false, where);
+}
+inline void named_barrier_sync(unsigned id, unsigned threads, Where where = Where::current()) {
+    emulator::block->named_barrier(id, threads, true, where);
+}
+inline void named_barrier_arrive(unsigned id, unsigned threads, Where where = Where::current()) {
+    emulator::block->named_barrier(id, threads, false, where);
+}
+inline bool elect_one(Where where = Where::current()) { return emulator::block->elect_one(where); }
+
+template <bool TRANSPOSED = false>
+void ldmatrix(uint32_t (&fragment)[4], const void *row, Where where = Where::current()) {
+    emulator::block->load_matrices(fragment, row, TRANSPOSED, where);
+}
+template <bool TRANSPOSED = false>
+void stmatrix(void *row, const uint32_t (&fragment)[4], Where where = Where::current()) {
+    emulator::block->store_matrices(fragment, row, TRANSPOSED, where);
 }
 
 }  // namespace panamoe::cuda

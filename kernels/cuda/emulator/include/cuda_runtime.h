@@ -18,6 +18,9 @@ struct dim3 {
     unsigned x, y, z;
     constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
+struct int3 {
+    int x, y, z;
+};
 struct uint3 {
     unsigned x, y, z;
 };
@@ -44,6 +47,7 @@ struct __align__(4) uchar4 {
 };
 
 constexpr int2 make_int2(int x, int y) { return {x, y}; }
+constexpr int3 make_int3(int x, int y, int z) { return {x, y, z}; }
 constexpr int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 constexpr uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 constexpr uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
