@@ -333,8 +333,7 @@ int32_t pm_score(pm_context *ctx, void *score_TE, int32_t type, int32_t scoring,
         const char *operation = "score";
         require_sizes(operation, {{"T", T, 0}, {"E", E}});
         require_type(operation, type);
-        require(scoring == PM_SIGMOID || scoring == PM_SOFTMAX, "%s: scoring is %d, there are %d and %d", operation,
-                scoring, PM_SIGMOID, PM_SOFTMAX);
+        require_scoring(operation, scoring);
         if (T == 0) return;
         require_pointers(operation, {{"score_TE", score_TE}});
         each_rows(ctx, T, E, [&](int64_t from, int64_t to, void *) {
@@ -351,16 +350,8 @@ int32_t pm_route(pm_context *ctx, int32_t *expert_TK, float *share_TK, int32_t *
                  int32_t K, int32_t G, int32_t kept, int32_t best, int32_t normalize, float factor) {
     return guarded(ctx, [&] {
         const char *operation = "route";
-        require_sizes(operation, {{"T", T, 0}, {"E", E}, {"K", K}, {"G", G}, {"kept", kept}, {"best", best}});
+        require_route(operation, T, E, K, G, kept, best);
         require_type(operation, type);
-        require(E % G == 0, "%s: G is %d, which does not divide E, %d", operation, G, E);
-        require(kept <= G, "%s: kept is %d, G is %d", operation, kept, G);
-        require(kept == G || best <= E / G, "%s: best is %d, a group has %d experts", operation, best, E / G);
-        require(best <= 2, "%s: best is %d, must be 1 or 2", operation, best);
-        require(K <= int64_t{E} / G * kept, "%s: K is %d, %d of %d groups have %d experts", operation, K, kept, G,
-                E / G * kept);
-        require(int64_t{T} * K <= INT32_MAX, "%s: T * K is %lld, beyond int32_t", operation,
-                static_cast<long long>(int64_t{T} * K));
         require_pointers(operation, {{"offset_E1", offset_E1}});
         if (T == 0) {
             std::fill_n(offset_E1, E + int64_t{1}, 0);

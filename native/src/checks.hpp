@@ -64,6 +64,24 @@ void require_scale(const char *operation, const char *name, const void *scale, i
     require(size.block == 0 || scale != nullptr, "%s: %s is NULL, format %d has scales", operation, name, format);
 }
 
+inline void require_scoring(const char *operation, int32_t scoring) {
+    require(scoring == PM_SIGMOID || scoring == PM_SOFTMAX, "%s: scoring is %d, there are %d and %d", operation,
+            scoring, PM_SIGMOID, PM_SOFTMAX);
+}
+
+inline void require_route(const char *operation, int32_t T, int32_t E, int32_t K, int32_t G, int32_t kept,
+                          int32_t best) {
+    require_sizes(operation, {{"T", T, 0}, {"E", E}, {"K", K}, {"G", G}, {"kept", kept}, {"best", best}});
+    require(E % G == 0, "%s: G is %d, which does not divide E, %d", operation, G, E);
+    require(kept <= G, "%s: kept is %d, G is %d", operation, kept, G);
+    require(best <= 2, "%s: best is %d, must be 1 or 2", operation, best);
+    require(kept == G || best <= E / G, "%s: best is %d, a group has %d experts", operation, best, E / G);
+    require(K <= int64_t{E} / G * kept, "%s: K is %d, %d of %d groups have %d experts", operation, K, kept, G,
+            E / G * kept);
+    require(int64_t{T} * K <= INT32_MAX, "%s: T * K is %lld, beyond int32_t", operation,
+            static_cast<long long>(int64_t{T} * K));
+}
+
 inline void require_allocate(void *const *out, int64_t bytes) {
     require(out != nullptr, "allocate: out is NULL");
     require(bytes >= 0, "allocate: %lld bytes", static_cast<long long>(bytes));
