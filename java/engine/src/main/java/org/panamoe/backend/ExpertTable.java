@@ -36,8 +36,8 @@ public final class ExpertTable {
                 throw new IllegalArgumentException("experts of one table have different owners");
         }
         for (var w : w_E) {
-            requireInReach(kernels, w.data(), w);
-            if (w.scale() != null) requireInReach(kernels, w.scale(), w);
+            requireInReach(kernels.onDevice(), w.data(), w);
+            if (w.scale() != null) requireInReach(kernels.onDevice(), w.scale(), w);
         }
         address_E = addresses(kernels, arena, w_E.stream().map(Weight::data).toList());
         scaleAddress_E = first.format().scaled()
@@ -72,11 +72,18 @@ public final class ExpertTable {
         return owners(w_E.getFirst()).stream().allMatch(MemorySegment.Scope::isAlive);
     }
 
-    /** Addresses are not checked again: what the back end cannot read must not get into a table. */
-    private static void requireInReach(Kernels kernels, Tensor tensor, Weight expert) {
-        if (!tensor.data.isNative() || tensor.onDevice() != kernels.onDevice())
+    /** Addresses are not checked again: what the back end cannot read must not be reached through a table. */
+    private static void requireInReach(boolean device, Tensor tensor, Weight expert) {
+        if (!tensor.data.isNative())
             throw new IllegalArgumentException(
-                    "an expert is %s, not in memory that native code can read".formatted(expert));
+                    "an expert is %s on the Java heap, which native code cannot see".formatted(expert));
+        if (tensor.onDevice() != device)
+            throw new IllegalArgumentException(
+                    "an expert is %s in the memory of %s, this back end computes in that of %s"
+                            .formatted(
+                                    expert,
+                                    tensor.onDevice() ? "a device" : "the host",
+                                    device ? "a device" : "the host"));
     }
 
     private static List<MemorySegment.Scope> owners(Weight w) {

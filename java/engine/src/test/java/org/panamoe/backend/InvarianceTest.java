@@ -75,6 +75,26 @@ final class InvarianceTest {
         }
     }
 
+    /** Kernels that lack a barrier may still be right under one schedule of their threads, hardly under several. */
+    @ParameterizedTest(allowZeroInvocations = true)
+    @MethodSource("functionsOnTheEmulator")
+    void schedulesDoNotShow(Variant variant, Function function) {
+        float[] first;
+        try (var on = new On(variant.open())) {
+            first = function.part.rows(on, 0, T);
+        }
+        for (int seed = 2; seed <= 4; seed++)
+            try (var on = new On(new Variant(variant.name(), "seed=" + seed).open())) {
+                assertSame("%s, seed %d".formatted(function, seed), first, function.part.rows(on, 0, T));
+            }
+    }
+
+    static Stream<Arguments> functionsOnTheEmulator() {
+        return functions(Variant.fast().stream()
+                .filter(variant -> variant.name().equals("cudaemu"))
+                .toList());
+    }
+
     private static final Arena ARENA = Arena.ofAuto();
 
     private static final List<Function> FUNCTIONS = functions(new Given(ARENA, SEED));

@@ -28,12 +28,22 @@ final class On implements AutoCloseable {
 
     /** At odd addresses, as in a checkpoint. */
     Weight in(Weight host) {
+        return in(host, arena);
+    }
+
+    Weight in(Weight host, Arena owner) {
         var scale = host.scale();
-        return new Weight(host.format(), odd(host.data()), scale == null ? null : odd(scale));
+        return new Weight(host.format(), odd(host.data(), owner), scale == null ? null : odd(scale, owner));
     }
 
     ExpertTable in(List<Weight> host) {
-        return new ExpertTable(kernels, arena, host.stream().map(this::in).toList());
+        return in(host, arena);
+    }
+
+    /** Experts that belong to {@code owner}; the table itself does not. */
+    ExpertTable in(List<Weight> host, Arena owner) {
+        return new ExpertTable(
+                kernels, arena, host.stream().map(w -> in(w, owner)).toList());
     }
 
     Rope in(Rope host) {
@@ -89,9 +99,9 @@ final class On implements AutoCloseable {
         return host;
     }
 
-    private Tensor odd(Tensor host) {
+    private Tensor odd(Tensor host, Arena owner) {
         long bytes = host.bytes();
-        var room = kernels.allocate(arena, DType.U8, bytes + 1).rows(1, bytes + 1);
+        var room = kernels.allocate(owner, DType.U8, bytes + 1).rows(1, bytes + 1);
         var there = new Tensor(room.data, host.dtype, shape(host));
         kernels.copy(there, host);
         return there;
