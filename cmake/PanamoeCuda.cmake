@@ -39,17 +39,15 @@ panamoe_emulated(panamoe_emulator)
 add_executable(emulator_test ${tests}/emulator_test.cpp $<TARGET_OBJECTS:panamoe_emulator>)
 panamoe_emulated(emulator_test)
 target_link_libraries(emulator_test PRIVATE Threads::Threads)
-foreach(test pipeline pipeline_bugs barriers)
+foreach(test pipeline pipeline_bugs barriers products copies matrices warps schedules launches memory numbers)
   add_test(NAME emulator_${test} COMMAND emulator_test ${test})
 endforeach()
 
-if(PANAMOE_CUDA)
-  add_library(panamoe_emulated OBJECT ${PANAMOE_CUDA} ${PANAMOE_CUDA_CONTEXT})
-  panamoe_emulated(panamoe_emulated)
-  panamoe_library(panamoe_cudaemu $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
-  panamoe_jar_copy(panamoe_jar_copy_cudaemu panamoe_cudaemu)
-  panamoe_library_symbols(library_symbols_cudaemu panamoe_cudaemu)
-endif()
+add_library(panamoe_emulated OBJECT ${PANAMOE_CUDA} ${PANAMOE_CUDA_CONTEXT})
+panamoe_emulated(panamoe_emulated)
+panamoe_library(panamoe_cudaemu $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
+panamoe_jar_copy(panamoe_jar_copy_cudaemu panamoe_cudaemu)
+panamoe_library_symbols(library_symbols_cudaemu panamoe_cudaemu)
 
 # ---- The device ----
 
@@ -59,28 +57,39 @@ if(PANAMOE_NVCC)
 endif()
 if(NOT PANAMOE_NVCC OR NOT TARGET CUDA::cudart_static)
   message(NOTICE "panamoe: no CUDA toolkit, libpanamoe_cuda is not built")
-elseif(PANAMOE_CUDA)
-  list(TRANSFORM PANAMOE_CUDA_ARCHITECTURES PREPEND --generate-code= OUTPUT_VARIABLE generate_code)
-  list(TRANSFORM cuda_includes PREPEND -I OUTPUT_VARIABLE include_options)
-  set(nvcc_options -std=c++20 -O3 -lineinfo --fmad=false ${generate_code} ${include_options}
-    -ccbin ${CMAKE_CXX_COMPILER} -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off
-    -Xcompiler=-Wall,-Wextra,-Wshadow=local,-Werror -Xptxas=-warn-spills -Werror=all-warnings)
-  set(cuda_objects "")
-  foreach(source IN LISTS PANAMOE_CUDA)
-    cmake_path(GET source STEM name)
-    set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
-    add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
-      COMMAND ${PANAMOE_NVCC} ${nvcc_options} -MD -MF ${object}.d -c ${source} -o ${object}
-      COMMENT "Building CUDA object cuda/${name}.o")
-    list(APPEND cuda_objects ${object})
-  endforeach()
-  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda)
-
-  panamoe_host(panamoe_cuda_context ${PANAMOE_CUDA_CONTEXT})
-  target_include_directories(panamoe_cuda_context SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
-  target_include_directories(panamoe_cuda_context PRIVATE ${PANAMOE_ROOT}/kernels/cuda)
-  panamoe_library(panamoe_cuda ${cuda_objects} $<TARGET_OBJECTS:panamoe_cuda_context>)
-  target_link_libraries(panamoe_cuda PRIVATE CUDA::cudart_static)
-  panamoe_jar_copy(panamoe_jar_copy_cuda panamoe_cuda)
-  panamoe_library_symbols(library_symbols_cuda panamoe_cuda)
+  return()
 endif()
+
+list(TRANSFORM PANAMOE_CUDA_ARCHITECTURES PREPEND --generate-code= OUTPUT_VARIABLE generate_code)
+list(TRANSFORM cuda_includes PREPEND -I OUTPUT_VARIABLE include_options)
+set(nvcc_options -std=c++20 -O3 -lineinfo --fmad=false ${generate_code} ${include_options} -ccbin ${CMAKE_CXX_COMPILER}
+  -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off
+  -Xcompiler=-Wall,-Wextra,-Wshadow=local,-Werror -Xptxas=-warn-spills -Werror=all-warnings)
+
+# panamoe_nvcc(<object> <source>): the variable gets the name of what nvcc makes of the source.
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda)
+function(panamoe_nvcc variable source)
+  cmake_path(GET source STEM name)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+  add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM
+    COMMAND ${PANAMOE_NVCC} ${nvcc_options} -MD -MF ${object}.d -c ${source} -o ${object}
+    COMMENT "Building CUDA object cuda/${name}.o")
+  set(${variable} ${object} PARENT_SCOPE)
+endfunction()
+
+set(cuda_objects "")
+foreach(source IN LISTS PANAMOE_CUDA)
+  panamoe_nvcc(object ${source})
+  list(APPEND cuda_objects ${object})
+endforeach()
+panamoe_host(panamoe_cuda_context ${PANAMOE_CUDA_CONTEXT})
+target_include_directories(panamoe_cuda_context SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+target_include_directories(panamoe_cuda_context PRIVATE ${PANAMOE_ROOT}/kernels/cuda)
+panamoe_library(panamoe_cuda ${cuda_objects} $<TARGET_OBJECTS:panamoe_cuda_context>)
+target_link_libraries(panamoe_cuda PRIVATE CUDA::cudart_static)
+panamoe_jar_copy(panamoe_jar_copy_cuda panamoe_cuda)
+panamoe_library_symbols(library_symbols_cuda panamoe_cuda)
+
+# The emulator's test kernels have to get through nvcc.
+panamoe_nvcc(object ${tests}/emulator_kernels.cu)
+add_custom_target(emulator_kernels ALL DEPENDS ${object})

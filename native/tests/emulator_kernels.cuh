@@ -27,6 +27,8 @@ enum class Bug {
     wrong_barrier_count,  // of the named barrier before the store
     no_store_wait,        // before the tile is written again
     no_last_store_wait,
+    early_read,   // of the accumulators
+    early_write,  // of the accumulators
 };
 
 // y = a b^T in bf16 with sums in fp32: A is M x K, B is N x K, Y is M x N. Tiles of 64 x 64 x 64, STAGES of them on
@@ -133,13 +135,13 @@ struct ProductTiles {
 enum class ProductKind { shared, registers, e4m3 };
 
 // y (64 x N) = a b + a b: the second product finds the first one's sum.
-template <int N, ProductKind KIND, Major A, Major B>
+template <int N, ProductKind KIND, Major A, Major B, Bug BUG = Bug::none>
 __global__ void __launch_bounds__(128) emulator_product(float *y, ProductTiles tiles, const uint32_t *a_registers) {
 #if PANAMOE_SM90
     unsigned char *smem_a = shared_memory(), *smem_b = smem_a + 8192;
     for (uint32_t i = threadIdx.x; i < tiles.a_bytes; i += 128) smem_a[i] = tiles.a[i];
     for (uint32_t i = threadIdx.x; i < tiles.b_bytes; i += 128) smem_b[i] = tiles.b[i];
-    fence_proxy_async();
+    if (BUG != Bug::no_proxy_fence) fence_proxy_async();
     __syncthreads();
     uint64_t a = matrix_descriptor(smem_a, tiles.swizzle, tiles.a_stride, tiles.a_leading);
     uint64_t b = matrix_descriptor(smem_b, tiles.swizzle, tiles.b_stride, tiles.b_leading);
@@ -154,7 +156,11 @@ __global__ void __launch_bounds__(128) emulator_product(float *y, ProductTiles t
         if constexpr (KIND == ProductKind::e4m3) wgmma_e4m3<N>(d, a, b, i > 0);
     }
     wgmma_commit();
+    float early = BUG == Bug::early_read ? d[0] : 0;
+    if (BUG == Bug::early_write) d[0] = 1000;
     wgmma_wait<0>(d);
+    if (BUG == Bug::early_read) d[0] = early;
+    if (BUG == Bug::early_write) d[0] -= 1000;
     unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     for (unsigned i = 0; i < N / 2; i++)
         y[(16 * warp + lane / 4 + 8 * (i / 2 % 2)) * N + 8 * (i / 4) + 2 * (lane % 4) + i % 2] = d[i];
@@ -275,6 +281,45 @@ __global__ void __launch_bounds__(384, 1) emulator_registers() {
     else
         setmaxnreg_inc<TAKEN>();
 #endif
+}
+
+// The lane that each warp elects, in two elections.
+__global__ void __launch_bounds__(128) emulator_elect(int *y) {
+#if PANAMOE_SM90
+    for (int i = 0; i < 2; i++)
+        if (elect_one()) y[2 * (threadIdx.x / 32) + static_cast<unsigned>(i)] = static_cast<int>(threadIdx.x % 32);
+#endif
+}
+
+// In what order blocks and threads came.
+__global__ void emulator_order(int *y, int *next) { y[blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(next, 1); }
+
+// Every shuffle, with a part of the warp and with all of it; y holds 8 values for each lane.
+__global__ void __launch_bounds__(32) emulator_shuffles(int *y) {
+    const int lane = static_cast<int>(threadIdx.x);
+    int *out = y + 8 * lane;
+    out[0] = __shfl_sync(~0u, lane, 5);
+    out[1] = __shfl_sync(~0u, lane, 3, 8);
+    out[2] = __shfl_up_sync(~0u, lane, 2, 16);
+    out[3] = __shfl_down_sync(~0u, lane, 3);
+    out[4] = static_cast<int>(__ballot_sync(~0u, lane % 3 == 0));
+    if (lane < 12)
+        out[5] = __shfl_xor_sync(0x00000fffu, lane, 1);
+    else
+        out[5] = static_cast<int>(__ballot_sync(0xfffff000u, lane % 2 == 0));
+    out[6] = out[7] = 0;
+    if (lane >= 16) return;
+    out[6] = __shfl_xor_sync(~0u, lane, 4);  // those that have left are not waited for
+    out[7] = __all_sync(~0u, lane < 16) + 2 * __any_sync(~0u, lane == 7);
+}
+
+// Half of the threads leave before the barrier.
+__global__ void __launch_bounds__(128) emulator_leave(int *y) {
+    int *smem = reinterpret_cast<int *>(shared_memory());
+    if (threadIdx.x % 2 == 1) return;
+    smem[threadIdx.x] = static_cast<int>(threadIdx.x);
+    __syncthreads();
+    y[threadIdx.x / 2] = smem[126 - threadIdx.x];
 }
 
 }  // namespace panamoe::cuda

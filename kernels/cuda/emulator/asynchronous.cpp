@@ -17,7 +17,7 @@ Asynchronous::Asynchronous(Block &block)
 
 // ---- mbarriers ----
 
-void Asynchronous::init(uint64_t *barrier, unsigned count, std::source_location where) {
+void Asynchronous::init(uint64_t *barrier, unsigned count, Where where) {
     uint32_t at = offset(barrier, 8, "mbarrier", where);
     if (at % 8 != 0) block_.fault("mbarrier_init at %s: shared %u is not aligned to 8", place(where).c_str(), at);
     if (count < 1 || count > kMaxBytes) block_.fault("mbarrier_init at %s: count %u", place(where).c_str(), count);
@@ -26,7 +26,7 @@ void Asynchronous::init(uint64_t *barrier, unsigned count, std::source_location 
     *barrier = kMagic | (mbarriers_.size() - 1);
 }
 
-uint32_t Asynchronous::find_mbarrier(const uint64_t *barrier, std::source_location where) {
+uint32_t Asynchronous::find_mbarrier(const uint64_t *barrier, Where where) {
     uint32_t at = offset(barrier, 8, "mbarrier", where);
     uint32_t index = static_cast<uint32_t>(*barrier);
     if ((*barrier & ~uint64_t{0xffffffff}) != kMagic || index >= mbarriers_.size() || mbarriers_[index].offset != at)
@@ -39,7 +39,7 @@ uint32_t Asynchronous::find_mbarrier(const uint64_t *barrier, std::source_locati
     return index;
 }
 
-void Asynchronous::arrive(uint64_t *barrier, unsigned expected_bytes, std::source_location where) {
+void Asynchronous::arrive(uint64_t *barrier, unsigned expected_bytes, Where where) {
     MBarrier &found = mbarriers_[find_mbarrier(barrier, where)];
     if (found.pending == 0)
         block_.fault("thread %u at %s: mbarrier at shared %u: one arrival more than its count, %u",
@@ -65,7 +65,7 @@ void Asynchronous::complete_if_due(MBarrier &barrier) {
     block_.wake_all(barrier.waiting);
 }
 
-void Asynchronous::wait(uint64_t *barrier, unsigned parity, std::source_location where) {
+void Asynchronous::wait(uint64_t *barrier, unsigned parity, Where where) {
     uint32_t index = find_mbarrier(barrier, where);
     if (parity > 1) block_.fault("mbarrier_wait at %s: parity %u", place(where).c_str(), parity);
     if (mbarriers_[index].phase % 2 == parity)
@@ -89,7 +89,7 @@ std::string Asynchronous::describe_mbarrier(uint32_t index, uint32_t parity) con
 
 // Those who fence within a short time share one snapshot. They have not gone on yet, so it holds nothing that they
 // write after their fences.
-void Asynchronous::fence_proxy(std::source_location where) {
+void Asynchronous::fence_proxy(Where where) {
     if (fencing_.empty()) block_.schedule(block_.random().below(block_.threads() + 1), take_snapshot, 0);
     block_.wait({Wait::fence, 0, 0, where}, fencing_);
 }
@@ -104,7 +104,7 @@ void Asynchronous::take_snapshot(Block &block, uint64_t) {
     block.wake_all(self.fencing_);
 }
 
-uint32_t Asynchronous::offset(const void *pointer, size_t bytes, const char *what, std::source_location where) const {
+uint32_t Asynchronous::offset(const void *pointer, size_t bytes, const char *what, Where where) const {
     auto at = reinterpret_cast<uintptr_t>(pointer), begin = reinterpret_cast<uintptr_t>(block_.shared());
     if (at < begin || at - begin > block_.shared_bytes() || bytes > block_.shared_bytes() - (at - begin))
         block_.fault("%s at %s: %zu bytes at shared %lld, the block has %zu", what, place(where).c_str(), bytes,

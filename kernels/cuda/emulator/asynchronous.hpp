@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -21,25 +20,25 @@ class Asynchronous {
 
     // ---- mbarriers: 8 bytes of shared memory each ----
 
-    void init(uint64_t *barrier, unsigned count, std::source_location where);
+    void init(uint64_t *barrier, unsigned count, Where where);
     // The barrier's next phase completes when count threads have arrived and no expected byte is missing.
-    void arrive(uint64_t *barrier, unsigned expected_bytes, std::source_location where);
+    void arrive(uint64_t *barrier, unsigned expected_bytes, Where where);
     // Returns when the phase with this parity has completed; the one before the first has parity 1.
-    void wait(uint64_t *barrier, unsigned parity, std::source_location where);
+    void wait(uint64_t *barrier, unsigned parity, Where where);
     void fence_barrier_init();
 
-    void fence_proxy(std::source_location where);
+    void fence_proxy(Where where);
 
     // ---- Called by the units ----
 
-    uint32_t find_mbarrier(const uint64_t *barrier, std::source_location where);
+    uint32_t find_mbarrier(const uint64_t *barrier, Where where);
     void land_bytes(uint32_t mbarrier, uint32_t bytes);
     // The bytes at offset in shared memory, as the units see them.
     unsigned char *view(uint32_t offset) { return view_.data() + offset; }
     // What instructions take for an address. Its low ten bits are those of the offset.
     static uint32_t address(uint32_t offset) { return offset + 1024; }
     // The offset of a pointer. It is a fault if it and bytes behind it are not within the block's shared memory.
-    uint32_t offset(const void *pointer, size_t bytes, const char *what, std::source_location where) const;
+    uint32_t offset(const void *pointer, size_t bytes, const char *what, Where where) const;
 
     void check_end_of(const Thread &thread) const;  // what a thread must not leave behind
     void check_end();                               // and what a block must not

@@ -13,7 +13,7 @@ using cuda::swizzled;
 // ---- Boxes ----
 
 Copies::Box Copies::make_box(const TensorMap *map, int rank, const void *shared, int x, int y, int z, const char *what,
-                             std::source_location where) const {
+                             Where where) const {
     if (map->valid != kValidMap || map->shape.rank != rank)
         block_.fault("%s at %s: not a tensor map of rank %d", what, place(where).c_str(), rank);
     Box box{map->shape, {x, y, z}, 0};
@@ -25,7 +25,7 @@ Copies::Box Copies::make_box(const TensorMap *map, int rank, const void *shared,
 
 // Bytes in a row are a tensor of 16-byte rows.
 Copies::Box Copies::make_box(const void *global, const void *shared, uint32_t bytes, const char *what,
-                             std::source_location where) const {
+                             Where where) const {
     if (bytes % 16 != 0 || reinterpret_cast<uintptr_t>(global) % 16 != 0 ||
         reinterpret_cast<uintptr_t>(shared) % 16 != 0)
         block_.fault("%s at %s: %u bytes from %p to %p are not aligned to 16", what, place(where).c_str(), bytes,
@@ -50,16 +50,15 @@ Copies::Row Copies::find_row(const Box &box, uint32_t row) {
 
 // ---- Loads ----
 
-void Copies::load(const TensorMap *map, int rank, uint64_t *mbarrier, void *to, int x, int y, int z,
-                  std::source_location where) {
+void Copies::load(const TensorMap *map, int rank, uint64_t *mbarrier, void *to, int x, int y, int z, Where where) {
     load(make_box(map, rank, to, x, y, z, "tma_load", where), mbarrier, where);
 }
 
-void Copies::bulk_load(uint64_t *mbarrier, void *to, const void *from, uint32_t bytes, std::source_location where) {
+void Copies::bulk_load(uint64_t *mbarrier, void *to, const void *from, uint32_t bytes, Where where) {
     load(make_box(from, to, bytes, "bulk_load", where), mbarrier, where);
 }
 
-void Copies::load(const Box &box, uint64_t *mbarrier, std::source_location where) {
+void Copies::load(const Box &box, uint64_t *mbarrier, Where where) {
     uint32_t barrier = block_.asynchronous().find_mbarrier(mbarrier, where);
     Random &random = block_.random();
     uint32_t rows = box.rows(), pieces = random.one_in(2) ? 1 : std::min(rows, 2 + random.below(3));
@@ -102,11 +101,11 @@ void Copies::land(Block &block, uint64_t piece) {
 
 // ---- Stores ----
 
-void Copies::store(const TensorMap *map, int rank, const void *from, int x, int y, int z, std::source_location where) {
+void Copies::store(const TensorMap *map, int rank, const void *from, int x, int y, int z, Where where) {
     store(make_box(map, rank, from, x, y, z, "tma_store", where));
 }
 
-void Copies::bulk_store(void *to, const void *from, uint32_t bytes, std::source_location where) {
+void Copies::bulk_store(void *to, const void *from, uint32_t bytes, Where where) {
     store(make_box(to, from, bytes, "bulk_store", where));
 }
 
@@ -168,7 +167,7 @@ bool Copies::stores_done(unsigned thread, uint64_t groups, bool read_only) {
     return done;
 }
 
-void Copies::wait_stores(unsigned groups, bool read_only, std::source_location where) {
+void Copies::wait_stores(unsigned groups, bool read_only, Where where) {
     groups_.resize(block_.threads());
     unsigned thread = block_.running().number;
     uint64_t closed = groups_[thread].closed, wanted = closed > groups ? closed - groups : 0;

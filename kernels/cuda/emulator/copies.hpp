@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <source_location>
 #include <vector>
 
 #include "../tensor_map.hpp"
@@ -25,15 +24,14 @@ class Copies {
   public:
     explicit Copies(Block &block) : block_(block) {}
 
-    void load(const TensorMap *map, int rank, uint64_t *mbarrier, void *to, int x, int y, int z,
-              std::source_location where);
-    void store(const TensorMap *map, int rank, const void *from, int x, int y, int z, std::source_location where);
-    void bulk_load(uint64_t *mbarrier, void *to, const void *from, uint32_t bytes, std::source_location where);
-    void bulk_store(void *to, const void *from, uint32_t bytes, std::source_location where);
+    void load(const TensorMap *map, int rank, uint64_t *mbarrier, void *to, int x, int y, int z, Where where);
+    void store(const TensorMap *map, int rank, const void *from, int x, int y, int z, Where where);
+    void bulk_load(uint64_t *mbarrier, void *to, const void *from, uint32_t bytes, Where where);
+    void bulk_store(void *to, const void *from, uint32_t bytes, Where where);
     // Closes the running thread's group of stores.
     void commit_stores();
     // Returns when all but the thread's last groups have read shared memory and, unless read_only, are written.
-    void wait_stores(unsigned groups, bool read_only, std::source_location where);
+    void wait_stores(unsigned groups, bool read_only, Where where);
 
     void check_end_of(const Thread &thread) const;
     void check_end();  // writes what is still to be written
@@ -73,11 +71,10 @@ class Copies {
     };
 
     Box make_box(const TensorMap *map, int rank, const void *shared, int x, int y, int z, const char *what,
-                 std::source_location where) const;
-    Box make_box(const void *global, const void *shared, uint32_t bytes, const char *what,
-                 std::source_location where) const;
+                 Where where) const;
+    Box make_box(const void *global, const void *shared, uint32_t bytes, const char *what, Where where) const;
     static Row find_row(const Box &box, uint32_t row);
-    void load(const Box &box, uint64_t *mbarrier, std::source_location where);
+    void load(const Box &box, uint64_t *mbarrier, Where where);
     void store(const Box &box);
     void schedule_store(size_t store);
     bool stores_done(unsigned thread, uint64_t groups, bool read_only);

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <source_location>
 #include <tuple>
 #include <type_traits>
 
@@ -21,20 +20,20 @@ extern dim3 blockDim, gridDim;
 
 // ---- Barriers and what the lanes of a warp do together ----
 
-inline void __syncthreads(std::source_location where = std::source_location::current()) {
+inline void __syncthreads(panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     panamoe::emulator::block->sync_threads(false, where);
 }
-inline int __syncthreads_count(int predicate, std::source_location where = std::source_location::current()) {
+inline int __syncthreads_count(int predicate, panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return panamoe::emulator::block->sync_threads(predicate != 0, where);
 }
-inline int __syncthreads_or(int predicate, std::source_location where = std::source_location::current()) {
+inline int __syncthreads_or(int predicate, panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return panamoe::emulator::block->sync_threads(predicate != 0, where) != 0;
 }
-inline int __syncthreads_and(int predicate, std::source_location where = std::source_location::current()) {
+inline int __syncthreads_and(int predicate, panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return panamoe::emulator::block->sync_threads(predicate == 0, where) == 0;
 }
 
-inline void __syncwarp(unsigned mask = ~0u, std::source_location where = std::source_location::current()) {
+inline void __syncwarp(unsigned mask = ~0u, panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     panamoe::emulator::block->meet(mask, panamoe::emulator::Collective::sync, 0, 0, where);
 }
 
@@ -42,7 +41,7 @@ namespace panamoe::emulator {
 
 // Lane source of each group of width lanes; a source outside the group means the lane itself.
 template <class T>
-T shuffle(unsigned mask, T value, int source, int width, std::source_location where) {
+T shuffle(unsigned mask, T value, int source, int width, Where where) {
     static_assert(sizeof(T) <= sizeof(uint64_t) && std::is_trivially_copyable_v<T>);
     int lane = static_cast<int>(block->lane()), first = lane & ~(width - 1);
     if (source < first || source >= first + width) source = lane;
@@ -57,13 +56,13 @@ T shuffle(unsigned mask, T value, int source, int width, std::source_location wh
 
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32,
-              std::source_location where = std::source_location::current()) {
+              panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     int first = static_cast<int>(panamoe::emulator::block->lane()) & ~(width - 1);
     return panamoe::emulator::shuffle(mask, value, first + (source & (width - 1)), width, where);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
-                  std::source_location where = std::source_location::current()) {
+                  panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     // Unlike the others, this one may read from groups below the lane's own.
     int lane = static_cast<int>(panamoe::emulator::block->lane()), source = lane ^ bits;
     if (source >= (lane & ~(width - 1)) + width) source = lane;
@@ -71,26 +70,28 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
-                 std::source_location where = std::source_location::current()) {
+                 panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     int lane = static_cast<int>(panamoe::emulator::block->lane());
     return panamoe::emulator::shuffle(mask, value, lane - static_cast<int>(delta), width, where);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
-                   std::source_location where = std::source_location::current()) {
+                   panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     int lane = static_cast<int>(panamoe::emulator::block->lane());
     return panamoe::emulator::shuffle(mask, value, lane + static_cast<int>(delta), width, where);
 }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate,
-                              std::source_location where = std::source_location::current()) {
+                              panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return static_cast<unsigned>(
         panamoe::emulator::block->meet(mask, panamoe::emulator::Collective::ballot, predicate != 0, 0, where));
 }
-inline int __any_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
+inline int __any_sync(unsigned mask, int predicate,
+                      panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return __ballot_sync(mask, predicate, where) != 0;
 }
-inline int __all_sync(unsigned mask, int predicate, std::source_location where = std::source_location::current()) {
+inline int __all_sync(unsigned mask, int predicate,
+                      panamoe::emulator::Where where = panamoe::emulator::Where::current()) {
     return __ballot_sync(mask, !predicate, where) == 0;
 }
 
@@ -186,7 +187,7 @@ inline TensorMap tensor_map(const char *name, const TensorShape &shape) {
     return {shape, emulator::kValidMap};
 }
 
-using Where = std::source_location;
+using emulator::Where;
 
 inline uint32_t shared_address(const void *pointer, Where where = Where::current()) {
     return emulator::Asynchronous::address(emulator::block->asynchronous().offset(pointer, 0, "shared_address", where));

@@ -81,9 +81,7 @@ std::vector<uint32_t> shuffled(uint64_t n, Random &random) {
     return order;
 }
 
-bool same(std::source_location a, std::source_location b) {
-    return a.line() == b.line() && (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
-}
+bool same(Where a, Where b) { return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0); }
 
 }  // namespace
 
@@ -96,9 +94,9 @@ std::string text(const char *format, ...) {
     return result;
 }
 
-std::string place(std::source_location where) {
-    const char *slash = std::strrchr(where.file_name(), '/');
-    return text("%s:%u", slash ? slash + 1 : where.file_name(), static_cast<unsigned>(where.line()));
+std::string place(Where where) {
+    const char *slash = std::strrchr(where.file, '/');
+    return text("%s:%d", slash ? slash + 1 : where.file, where.line);
 }
 
 void emulator_seed(uint64_t seed) {
@@ -299,7 +297,7 @@ Asynchronous &Block::asynchronous() {
 
 // ---- What threads do together ----
 
-int Block::sync_threads(bool predicate, std::source_location where) {
+int Block::sync_threads(bool predicate, Where where) {
     if (all_.arrived == 0) all_.where = where;
     if (!same(all_.where, where))
         fault("thread %u is in __syncthreads at %s, others at %s", running_->number, place(where).c_str(),
@@ -321,7 +319,7 @@ void Block::release(Barrier &barrier) {
     barrier.sum = 0;
 }
 
-void Block::named_barrier(unsigned id, unsigned threads, bool waits, std::source_location where) {
+void Block::named_barrier(unsigned id, unsigned threads, bool waits, Where where) {
     if (id < 1 || id > 15) fault("named barrier %u at %s: there are 1 to 15", id, place(where).c_str());
     if (threads == 0 || threads % kWarp != 0)
         fault("named barrier %u at %s: %u threads are not whole warps", id, place(where).c_str(), threads);
@@ -348,7 +346,7 @@ void Block::named_barrier(unsigned id, unsigned threads, bool waits, std::source
 }
 
 // The device takes and gives registers warp by warp; a warp that wants more waits until others have given them.
-void Block::set_registers(unsigned registers, bool more, std::source_location where) {
+void Block::set_registers(unsigned registers, bool more, Where where) {
     Warp &warp = warps_[running_->warp()];
     if (registers % 8 != 0 || registers < 24 || registers > 256)
         fault("setmaxnreg %u at %s: a multiple of 8 from 24 to 256 is wanted", registers, place(where).c_str());
@@ -369,14 +367,14 @@ void Block::set_registers(unsigned registers, bool more, std::source_location wh
     wake_all(waiting_for_registers_);
 }
 
-bool Block::elect_one(std::source_location where) {
-    converge(Collective::elect, 0, where);
-    const Warp &warp = warps_[running_->warp()];
-    unsigned lowest = static_cast<unsigned>(std::countr_zero(warp.alive));
-    return lane() == (warp.alive >> warp.elected & 1 ? warp.elected : lowest);
+bool Block::elect_one(Where where) {
+    Warp &warp = warps_[running_->warp()];
+    if (converge(Collective::elect, 0, where) && !(warp.alive >> warp.elected & 1))
+        warp.elected = static_cast<unsigned>(std::countr_zero(warp.alive));
+    return lane() == warp.elected;
 }
 
-uint64_t Block::meet(uint32_t mask, Collective kind, uint64_t value, unsigned source, std::source_location where) {
+uint64_t Block::meet(uint32_t mask, Collective kind, uint64_t value, unsigned source, Where where) {
     Thread &self = *running_;
     uint32_t bit = 1u << lane();
     Warp &warp = warps_[self.warp()];
@@ -396,11 +394,11 @@ uint64_t Block::meet(uint32_t mask, Collective kind, uint64_t value, unsigned so
     return self.result;
 }
 
-bool Block::converge(Collective kind, uint64_t operands, std::source_location where) {
+bool Block::converge(Collective kind, uint64_t operands, Where where) {
     return meet(~0u, kind, operands, 0, where) != 0;
 }
 
-Meeting &Block::find_meeting(uint32_t mask, Collective kind, uint32_t bit, std::source_location where) {
+Meeting &Block::find_meeting(uint32_t mask, Collective kind, uint32_t bit, Where where) {
     Warp &warp = warps_[running_->warp()];
     Meeting *free = nullptr;
     for (Meeting &each : warp.meetings) {
@@ -464,13 +462,13 @@ unsigned char *element(Warp &warp, unsigned matrix, unsigned lane, unsigned half
 
 }  // namespace
 
-unsigned char *Block::matrix_row(const void *row, const char *what, std::source_location where) {
+unsigned char *Block::matrix_row(const void *row, const char *what, Where where) {
     uint32_t offset = asynchronous().offset(row, 16, what, where);
     if (offset % 16 != 0) fault("%s at %s: shared %u is not aligned to 16", what, place(where).c_str(), offset);
     return shared_ + offset;
 }
 
-void Block::load_matrices(uint32_t (&fragment)[4], const void *row, bool transposed, std::source_location where) {
+void Block::load_matrices(uint32_t (&fragment)[4], const void *row, bool transposed, Where where) {
     Warp &warp = warps_[running_->warp()];
     warp.row[lane()] = matrix_row(row, "ldmatrix", where);
     if (converge(Collective::matrix_load, transposed, where)) {
@@ -484,7 +482,7 @@ void Block::load_matrices(uint32_t (&fragment)[4], const void *row, bool transpo
     std::memcpy(fragment, warp.fragment[lane()], sizeof fragment);
 }
 
-void Block::store_matrices(const uint32_t (&fragment)[4], void *row, bool transposed, std::source_location where) {
+void Block::store_matrices(const uint32_t (&fragment)[4], void *row, bool transposed, Where where) {
     Warp &warp = warps_[running_->warp()];
     warp.row[lane()] = matrix_row(row, "stmatrix", where);
     std::memcpy(warp.fragment[lane()], fragment, sizeof fragment);

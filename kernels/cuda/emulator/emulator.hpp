@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <memory>
 #include <queue>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,15 @@ class Block;
 
 // All launches after this one draw their schedules from seed; the same launches in the same order are scheduled alike.
 void emulator_seed(uint64_t seed);
+
+// A line of a kernel, for texts: what a thread calls takes it as its last argument, by default the caller's.
+struct Where {
+    const char *file = "";
+    int line = 0;
+    static constexpr Where current(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {file, line};
+    }
+};
 
 class Random {  // xorshift64*
   public:
@@ -73,7 +81,7 @@ struct Waiting {
     Wait what = Wait::none;
     uint32_t number = 0;  // warp: the mask; named_barrier: its id; mbarrier: its index
     uint32_t detail = 0;  // mbarrier: the parity
-    std::source_location where;
+    Where where;
 };
 
 struct Thread {
@@ -98,7 +106,7 @@ struct Barrier {
     unsigned count = 0;  // named: how many must arrive
     int sum = 0;         // of the arrived threads' predicates
     uint64_t openings = 0;
-    std::source_location where;
+    Where where;
     WaitingThreads waiting;
 };
 
@@ -126,7 +134,7 @@ struct Meeting {
     uint64_t value[kWarp];
     uint8_t source[kWarp];  // shuffle: the lane whose value the lane wants
     Thread *thread[kWarp];
-    std::source_location where;
+    Where where;
 };
 
 struct Warp {
@@ -164,17 +172,17 @@ class Block {
     // ---- Called by the running thread ----
 
     // Returns when all living threads of the block have arrived: the number of those whose predicate is true.
-    int sync_threads(bool predicate, std::source_location where);
+    int sync_threads(bool predicate, Where where);
     // Returns when all living lanes of mask have arrived: the value of lane source, or the lanes whose value is not 0.
-    uint64_t meet(uint32_t mask, Collective kind, uint64_t value, unsigned source, std::source_location where);
+    uint64_t meet(uint32_t mask, Collective kind, uint64_t value, unsigned source, Where where);
     // Returns when all living lanes of the warp have arrived; they must bring the same operands. True for one of them,
     // which goes on before the others do.
-    bool converge(Collective kind, uint64_t operands, std::source_location where);
-    void named_barrier(unsigned id, unsigned threads, bool waits, std::source_location where);
-    void set_registers(unsigned registers, bool more, std::source_location where);
-    bool elect_one(std::source_location where);
-    void load_matrices(uint32_t (&fragment)[4], const void *row, bool transposed, std::source_location where);
-    void store_matrices(const uint32_t (&fragment)[4], void *row, bool transposed, std::source_location where);
+    bool converge(Collective kind, uint64_t operands, Where where);
+    void named_barrier(unsigned id, unsigned threads, bool waits, Where where);
+    void set_registers(unsigned registers, bool more, Where where);
+    bool elect_one(Where where);
+    void load_matrices(uint32_t (&fragment)[4], const void *row, bool transposed, Where where);
+    void store_matrices(const uint32_t (&fragment)[4], void *row, bool transposed, Where where);
     // A point at which others often get ahead, now and then very far.
     void pause();
     void wait(Waiting waiting, WaitingThreads &queue);
@@ -210,9 +218,9 @@ class Block {
     void finish(Thread &thread);
     void release(Barrier &barrier);
     void hold(Meeting &meeting);
-    Meeting &find_meeting(uint32_t mask, Collective kind, uint32_t bit, std::source_location where);
+    Meeting &find_meeting(uint32_t mask, Collective kind, uint32_t bit, Where where);
     void check_operands(const Meeting &meeting) const;
-    unsigned char *matrix_row(const void *row, const char *what, std::source_location where);
+    unsigned char *matrix_row(const void *row, const char *what, Where where);
     void check_shared_memory() const;
     void give_back_stacks();
     std::string stuck_threads() const;
@@ -243,7 +251,7 @@ class Block {
 extern Block *block;
 
 // "gemm.cu:57"
-std::string place(std::source_location where);
+std::string place(Where where);
 [[gnu::format(printf, 1, 2)]] std::string text(const char *format, ...);
 
 }  // namespace panamoe::emulator

@@ -83,7 +83,7 @@ void MatrixUnit::fence() {
     block_.pause();
 }
 
-void MatrixUnit::issue(const Product &product, float *d, const uint32_t *a, std::source_location where) {
+void MatrixUnit::issue(const Product &product, float *d, const uint32_t *a, Where where) {
     Thread &self = block_.running();
     Queue &queue = queues_[self.warp()];
     if (self.warp() / 4 * 4 + 4 > queues_.size())
@@ -107,8 +107,7 @@ void MatrixUnit::issue(const Product &product, float *d, const uint32_t *a, std:
 }
 
 // The accumulator of the running thread's registers d; from now on they hold NaN.
-MatrixUnit::Accumulator &MatrixUnit::find_accumulator(Queue &queue, float *d, int count, bool keep,
-                                                      std::source_location where) {
+MatrixUnit::Accumulator &MatrixUnit::find_accumulator(Queue &queue, float *d, int count, bool keep, Where where) {
     Thread &self = block_.running();
     for (const auto &each : queue.accumulators)
         if (each->registers[self.lane()] == d) {
@@ -130,7 +129,7 @@ MatrixUnit::Accumulator &MatrixUnit::find_accumulator(Queue &queue, float *d, in
     return *queue.fresh;
 }
 
-void MatrixUnit::commit(std::source_location where) {
+void MatrixUnit::commit(Where where) {
     unsigned warp = block_.running().warp();
     if (block_.converge(Collective::wgmma_commit, 0, where)) {
         uint64_t groups = ++queues_[warp].commits;
@@ -140,7 +139,7 @@ void MatrixUnit::commit(std::source_location where) {
     block_.pause();
 }
 
-void MatrixUnit::wait(unsigned groups, std::source_location where) {
+void MatrixUnit::wait(unsigned groups, Where where) {
     unsigned warp = block_.running().warp();
     Queue &queue = queues_[warp];
     if (block_.converge(Collective::wgmma_wait, groups, where)) {

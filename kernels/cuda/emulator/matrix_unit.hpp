@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <source_location>
 #include <vector>
 
 #include "emulator.hpp"
@@ -42,10 +41,10 @@ class MatrixUnit {
 
     void fence();
     // d: the N / 2 values of this thread; a: its part of A, or nullptr.
-    void issue(const Product &product, float *d, const uint32_t *a, std::source_location where);
-    void commit(std::source_location where);
+    void issue(const Product &product, float *d, const uint32_t *a, Where where);
+    void commit(Where where);
     // Returns when all but the last groups of the warp have run and the registers hold their results.
-    void wait(unsigned groups, std::source_location where);
+    void wait(unsigned groups, Where where);
 
     void check_end_of(const Thread &thread) const;
 
@@ -79,7 +78,7 @@ class MatrixUnit {
         }
     };
 
-    Accumulator &find_accumulator(Queue &queue, float *d, int count, bool keep, std::source_location where);
+    Accumulator &find_accumulator(Queue &queue, float *d, int count, bool keep, Where where);
     void run_groups(unsigned warp, uint64_t before);
     void run_next(unsigned warp);
     void run_part(unsigned warp, const float *b_KN);
