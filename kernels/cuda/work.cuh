@@ -18,7 +18,7 @@ __host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a
 // A block computes item blockIdx.x, and where there are more items than a grid should have blocks, also every
 // gridDim.x-th after it.
 inline dim3 blocks_for(int64_t items) {
-    constexpr int64_t kMost = 65536;
+    constexpr int64_t kMost = 16384;  // many times what a device runs at once
     return dim3(static_cast<unsigned>(items < kMost ? items : kMost));
 }
 
