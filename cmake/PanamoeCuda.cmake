@@ -35,6 +35,7 @@ set(emulator_sources asynchronous.cpp copies.cpp emulator.cpp fiber.cpp matrix_u
 list(TRANSFORM emulator_sources PREPEND ${emulator}/)
 add_library(panamoe_emulator OBJECT ${emulator_sources})
 panamoe_emulated(panamoe_emulator)
+set_source_files_properties(${emulator}/matrix_unit.cpp PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)  # vectors
 
 add_executable(emulator_test ${tests}/emulator_test.cpp $<TARGET_OBJECTS:panamoe_emulator>)
 panamoe_emulated(emulator_test)

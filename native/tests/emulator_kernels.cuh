@@ -313,9 +313,10 @@ __global__ void __launch_bounds__(32) emulator_shuffles(int *y) {
     out[7] = __all_sync(~0u, lane < 16) + 2 * __any_sync(~0u, lane == 7);
 }
 
-// Half of the threads leave before the barrier.
+// Half of the threads leave before the barrier. What has arrived at a named barrier ends with its block.
 __global__ void __launch_bounds__(128) emulator_leave(int *y) {
     int *smem = reinterpret_cast<int *>(shared_memory());
+    named_barrier_arrive(1, 160 + 32 * blockIdx.x);
     if (threadIdx.x % 2 == 1) return;
     smem[threadIdx.x] = static_cast<int>(threadIdx.x);
     __syncthreads();

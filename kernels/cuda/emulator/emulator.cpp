@@ -65,7 +65,7 @@ uint64_t count(dim3 size) { return uint64_t{size.x} * size.y * size.z; }
 
 void check_shape(const Launch &launch) {
     dim3 grid = launch.grid, threads = launch.block;
-    require(count(grid) > 0 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535,
+    require(count(grid) > 0 && count(grid) <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535,
             "%s: a grid of %u x %u x %u blocks: invalid configuration", launch.name, grid.x, grid.y, grid.z);
     require(count(threads) > 0 && count(threads) <= kMaxThreads && threads.x <= 1024 && threads.y <= 1024 &&
                 threads.z <= 64,
@@ -157,6 +157,7 @@ void Block::prepare(const Launch &launch, uint64_t seed) {
     }
     unsigned registers = std::min(kRegisters / n / 8 * 8, 256u);  // as if the kernel used what its launch leaves it
     free_registers_ = kRegisters - registers * n;
+    for (Barrier &each : named_) each.arrived = 0;
     candidates_ = random_.one_in(2) ? 1 : 2 + random_.below(6);
     warps_.resize((n + kWarp - 1) / kWarp);
     for (unsigned w = 0; w < warps_.size(); w++) {

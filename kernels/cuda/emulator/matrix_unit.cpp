@@ -61,6 +61,12 @@ int decode(const unsigned char *piece, Element element, float (&values)[16]) {
     return 8;
 }
 
+// d_N += a_K b_KN, for each n over k in ascending order.
+void multiply(float *__restrict__ d_N, const float *a_K, const float *__restrict__ b_KN, int N, int K) {
+    for (int k = 0; k < K; k++)
+        for (int n = 0; n < N; n++) d_N[n] += a_K[k] * b_KN[k * N + n];
+}
+
 // Where register i of a lane lies in the 16 rows that its warp works on.
 int row_of(unsigned lane, int i) { return static_cast<int>(lane) / 4 + 8 * (i / 2 % 2); }
 int column_of(unsigned lane, int i) { return 8 * (i / 4) + 2 * (static_cast<int>(lane) % 4) + i % 2; }
@@ -205,11 +211,7 @@ void MatrixUnit::run_part(unsigned warp, const float *b_KN) {
         each_register([](float value, float &d) { d = value; });
     else
         std::fill_n(d_MN, kRows * N, 0.0f);
-    for (int m = 0; m < kRows; m++)
-        for (int k = 0; k < K; k++) {
-            float a = a_MK[m * K + k];
-            for (int n = 0; n < N; n++) d_MN[m * N + n] += a * b_KN[k * N + n];
-        }
+    for (int m = 0; m < kRows; m++) multiply(d_MN + m * N, a_MK + m * K, b_KN, N, K);
     each_register([](float &value, float d) { value = d; });
 
     accumulator.operations--;
