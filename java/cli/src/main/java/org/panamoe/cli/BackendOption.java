@@ -13,7 +13,9 @@ final class BackendOption {
     @Option(
             names = "--backend",
             paramLabel = "NAME",
-            description = "What computes: cpu, or reference (slow, plain Java).")
+            description =
+                    "What computes: cpu, cuda, cudaemu (the CUDA kernels on the host, slow) or reference (slow, plain"
+                            + " Java).")
     private String name = "cpu";
 
     @Option(
@@ -32,7 +34,7 @@ final class BackendOption {
             throw wrong("--backend %s: the back ends are %s".formatted(name, String.join(", ", Backend.names())));
         if (threads != null && (threads < 1 || threads > 1024))
             throw wrong("--threads %d: 1 to 1024".formatted(threads));
-        if (threads != null && name.equals("reference")) throw wrong("--threads: reference computes in one thread");
+        if (threads != null && !name.equals("cpu")) throw wrong("--threads is for the cpu back end, not for " + name);
     }
 
     /** @throws IllegalStateException if the back end is absent, with the reason */

@@ -2,7 +2,6 @@ package org.panamoe.cli;
 
 import java.io.IOException;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -56,7 +55,7 @@ final class DoctorCommand implements Callable<Integer> {
         machine.hugePages().ifPresent(mode -> report.put("transparent_huge_pages", mode));
         report.put("cache", cache());
         var backends = report.putObject("backends");
-        for (String name : List.of("cpu", "reference", "cuda")) backends.put(name, backend(name, report));
+        for (String name : Backend.names()) backends.put(name, backend(name, report));
         devices(report.putObject("cuda"));
         var sets = report.putObject("instruction_sets");
         for (String isa : FLAGS.keySet()) instructionSet(isa, machine, sets.putObject(isa));

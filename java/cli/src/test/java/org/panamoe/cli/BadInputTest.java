@@ -45,12 +45,12 @@ class BadInputTest {
                     generate Once --top-k -1                   | top-k -1
                     generate Once --seed one                   | --seed
                     generate Once --drafts -1                  | --drafts -1
-                    generate Once --backend gpu                | cpu, reference
+                    generate Once --backend gpu                | cpu, cuda, cudaemu, reference
                     generate Once --threads 0                  | --threads 0
                     generate Once --threads 2 --backend reference | --threads
                     logits --output x.npy                      | --tokens
                     logits --tokens 1                          | --output
-                    logits --tokens 1 --output x --backend gpu | cpu, reference
+                    logits --tokens 1 --output x --backend gpu | cpu, cuda, cudaemu, reference
                     trace --output x.safetensors               | --tokens
                     trace --output x --tokens 1 --file y       | mutually exclusive
                     perplexity                                 | --file

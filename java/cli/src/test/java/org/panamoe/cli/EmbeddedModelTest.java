@@ -7,9 +7,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.panamoe.backend.Backend;
+import org.panamoe.backend.Kernels;
 
 class EmbeddedModelTest {
     private static final Path SOURCE = Path.of(
@@ -29,6 +33,29 @@ class EmbeddedModelTest {
                     .append('\n');
         }
         assertThat(Files.readString(SOURCE.resolve("SHA256SUMS"))).isEqualTo(index.toString());
+    }
+
+    /** Weights copied to a device, experts routed there, drafts verified: greedy text is that of the CPU. */
+    @Test
+    void writesTheSameOnTheEmulatedDevice() {
+        if (!System.getenv().getOrDefault("PANAMOE_REQUIRE", "").contains("cudaemu"))
+            Assumptions.assumeTrue(
+                    Backend.find("cudaemu") instanceof Backend.Ready(var kernels) && closed(kernels),
+                    "there is no libpanamoe_cudaemu");
+        String[] command = {"generate", "Once upon a time", "--temperature", "0", "--max-tokens", "8", "--backend"};
+        var expected = Run.good(with(command, "cpu")).out();
+        assertThat(Run.good(with(command, "cudaemu")).out()).isEqualTo(expected);
+    }
+
+    private static boolean closed(Kernels kernels) {
+        kernels.close();
+        return true;
+    }
+
+    private static String[] with(String[] command, String backend) {
+        var whole = Arrays.copyOf(command, command.length + 1);
+        whole[command.length] = backend;
+        return whole;
     }
 
     @Test

@@ -26,7 +26,7 @@ public final class Backend {
 
     /** The back ends that are part of Panamoe, whether they are here or not. */
     public static List<String> names() {
-        return List.of("cpu", "reference");
+        return List.of("cpu", "cuda", "cudaemu", "reference");
     }
 
     /** Opens a back end as it opens by default. */

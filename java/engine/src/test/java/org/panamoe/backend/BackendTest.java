@@ -23,7 +23,7 @@ final class BackendTest {
 
     @Test
     void theReferenceIsAlwaysThere() {
-        assertThat(Backend.names()).containsExactly("cpu", "reference");
+        assertThat(Backend.names()).containsExactly("cpu", "cuda", "cudaemu", "reference");
         try (var kernels = Backend.require("reference")) {
             assertThat(kernels.describe()).isEqualTo("backend=reference isa=java threads=1");
         }
