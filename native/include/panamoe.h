@@ -1,6 +1,6 @@
 /* panamoe.h: the back-end interface of Panamoe, plain C99.
  *
- * Each native library (libpanamoe_cpu, later libpanamoe_cuda) exports exactly these functions.
+ * Each native library (libpanamoe_cpu, libpanamoe_cuda, libpanamoe_cudaemu) exports exactly these functions.
  *
  * Shapes. The letters behind a pointer are its shape, dense and row-major, sizes given by the int32_t arguments of the
  * same letters: T rows (tokens) of this call, D inner width, F outer width, V vocabulary, E experts, N routed rows,
