@@ -2,6 +2,7 @@
 #include "cuda_context.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 
 #ifdef PANAMOE_EMULATOR
@@ -23,8 +24,15 @@ struct Options {
     int device = 0;
     bool has_stream = false;
     cudaStream_t stream = nullptr;
+    bool tensor = false;
     uint64_t seed = 1;
 };
+
+// source: what to name where the value is wrong.
+bool parse_math(const char *source, const std::string &value) {
+    require(value == "exact" || value == "tensor", "open: %s=%s, must be exact or tensor", source, value.c_str());
+    return value == "tensor";
+}
 
 cudaStream_t parse_stream(const std::string &value) {
     bool hexadecimal = value.starts_with("0x");
@@ -36,6 +44,7 @@ cudaStream_t parse_stream(const std::string &value) {
 
 Options parse(const char *text) {
     Options options;
+    if (const char *math = std::getenv("PANAMOE_CUDA")) options.tensor = parse_math("PANAMOE_CUDA", math);
     each_option(text, [&](const std::string &key, const std::string &value) {
         if (key == "device") {
             require(parse_number(value, options.device) && options.device >= 0,
@@ -43,14 +52,16 @@ Options parse(const char *text) {
         } else if (key == "stream") {
             options.has_stream = true;
             options.stream = parse_stream(value);
+        } else if (key == "math") {
+            options.tensor = parse_math("math", value);
 #ifdef PANAMOE_EMULATOR
         } else if (key == "seed") {
             require(parse_number(value, options.seed), "open: seed=%s, must be a number from 0 on", value.c_str());
         } else {
-            fail("open: unknown option \"%s\": there are device, stream and seed", key.c_str());
+            fail("open: unknown option \"%s\": there are device, stream, math and seed", key.c_str());
 #else
         } else {
-            fail("open: unknown option \"%s\": there are device and stream", key.c_str());
+            fail("open: unknown option \"%s\": there are device, stream and math", key.c_str());
 #endif
         }
     });
@@ -73,15 +84,16 @@ int count_devices() {
 }
 
 std::string describe(const Options &options, const cudaDeviceProp &device) {
+    const char *math = options.tensor ? " math=tensor" : " math=exact";
 #ifdef PANAMOE_EMULATOR
     static_cast<void>(device);
-    return "backend=cudaemu seed=" + std::to_string(options.seed);
+    return "backend=cudaemu seed=" + std::to_string(options.seed) + math;
 #else
     std::string name = device.name;
     std::replace(name.begin(), name.end(), ' ', '_');
     return "backend=cuda device=" + std::to_string(options.device) + " name=" + name +
            " sm=" + std::to_string(device.major * 10 + device.minor) +
-           " sms=" + std::to_string(device.multiProcessorCount);
+           " sms=" + std::to_string(device.multiProcessorCount) + math;
 #endif
 }
 
@@ -96,6 +108,8 @@ void open(pm_context &ctx, const char *text) {
     require_success(ctx, "open", cudaSetDevice(options.device));
     ctx.device = options.device;
     ctx.multiprocessors = device.multiProcessorCount;
+    options.tensor = options.tensor && device.major == 9;  // the instructions of sm_90a are no later device's
+    ctx.tensor = options.tensor;
     if (options.has_stream) {
         cudaError_t status = cudaStreamQuery(options.stream);
         require(status == cudaSuccess || status == cudaErrorNotReady, "open: stream=%p is no stream of device %d: %s",

@@ -17,6 +17,7 @@ struct pm_context {
     int multiprocessors = 0;
     bool owns_stream = false;
     cudaStream_t stream = nullptr;
+    bool tensor = false;                // tensor cores where they can, in their precision: math=tensor
     panamoe::Fault *fault = nullptr;    // in the device's memory
     const char *last_call = "no call";  // for errors that surface later
 };
