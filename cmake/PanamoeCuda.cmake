@@ -4,7 +4,7 @@
 # kernels/cuda/<function>.cu, and what both libraries need of native/src.
 set(PANAMOE_CUDA add.cu argmax.cu combine.cu embed.cu gather.cu gemm.cu grouped_gemm.cu latent_append.cu measure.cu
     mla_attention.cu mla_output.cu mla_query.cu rms_norm.cu route.cu score.cu
-    swiglu.cu)
+    swiglu.cu tensor_gemm.cu)
 set(PANAMOE_CUDA_CONTEXT cuda_context.cpp contexts.cpp)
 list(TRANSFORM PANAMOE_CUDA PREPEND ${PANAMOE_ROOT}/kernels/cuda/)
 list(TRANSFORM PANAMOE_CUDA_CONTEXT PREPEND ${PANAMOE_ROOT}/native/src/)
@@ -49,6 +49,14 @@ panamoe_emulated(panamoe_emulated)
 panamoe_library(panamoe_cudaemu $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
 panamoe_jar_copy(panamoe_jar_copy_cudaemu panamoe_cudaemu)
 panamoe_library_symbols(library_symbols_cudaemu panamoe_cudaemu)
+
+add_executable(tensor_gemm_test ${tests}/tensor_gemm_test.cpp
+  $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
+panamoe_emulated(tensor_gemm_test)
+target_link_libraries(tensor_gemm_test PRIVATE Threads::Threads)
+foreach(test gemm exact grouped_gemm not_finite plain tables bad_tables)
+  add_test(NAME tensor_gemm_${test} COMMAND tensor_gemm_test ${test})
+endforeach()
 
 # ---- The device ----
 

@@ -158,6 +158,10 @@ __device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.
 
 // ---- TMA. Shared addresses are aligned to 128 bytes, those of bulk copies, global ones too, to 16 ----
 
+// Before the first use of a map that lies in global memory, where the host copied it, by the thread that uses it.
+__device__ __forceinline__ void fence_tensor_map(const TensorMap *map) {
+    asm volatile("fence.proxy.tensormap::generic.acquire.sys [%0], 128;" ::"l"(map) : "memory");
+}
 __device__ __forceinline__ void prefetch(const TensorMap *map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

@@ -5,6 +5,7 @@
 // computes kBlockOutputs outputs of kTileRows rows, each warp a tile of its own.
 #include "cuda_context.hpp"
 #include "product.cuh"
+#include "tensor_gemm.hpp"
 
 namespace panamoe::cuda {
 namespace {
@@ -34,6 +35,10 @@ int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, con
         require_arrays(operation, {{"y_TF", y_TF}, {"x_TD", x_TD}});
         require_pointers(operation, {{"w_FD", w_FD}});
         require_scale(operation, "scale", scale, format, size);
+        if (tensor_gemm(*ctx, operation,
+                        {static_cast<float *>(y_TF), static_cast<const float *>(x_TD), w_FD, scale, nullptr, format, T,
+                         D, F, 1}))
+            return;
         Product p{static_cast<float *>(y_TF), static_cast<const float *>(x_TD), F, D, matrix(w_FD, scale, D), 0, F};
         with_format(format, [&](auto stored) {
             launch(operation, gemm<decltype(stored)>, blocks_for(ceil_div(T, kTileRows) * ceil_div(F, kBlockOutputs)),

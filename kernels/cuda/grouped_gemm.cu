@@ -8,6 +8,7 @@
 #include "cuda_context.hpp"
 #include "faults.cuh"
 #include "product.cuh"
+#include "tensor_gemm.hpp"
 
 namespace panamoe::cuda {
 namespace {
@@ -88,6 +89,10 @@ int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t t
         if (N == 0) return;
         require_arrays(operation, {{"y_NF", y_NF}, {"x_ND", x_ND}, {"w_E", w_E}, {"offset_E1", offset_E1}});
         require_scale(operation, "scale_E", scale_E, format, size);
+        if (tensor_gemm(*ctx, operation,
+                        {static_cast<float *>(y_NF), static_cast<const float *>(x_ND), w_E, scale_E, offset_E1, format,
+                         N, D, F, E}))
+            return;
         GroupedGemm a{static_cast<float *>(y_NF),
                       static_cast<const float *>(x_ND),
                       reinterpret_cast<const Byte *const *>(w_E),

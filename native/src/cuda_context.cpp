@@ -97,6 +97,16 @@ std::string describe(const Options &options, const cudaDeviceProp &device) {
 #endif
 }
 
+// Bytes of the context's memory get new contents: what was read from tables among them holds no longer.
+void forget_tables(pm_context &ctx, const void *data, int64_t bytes) {
+    auto from = reinterpret_cast<uintptr_t>(data), to = from + static_cast<uintptr_t>(bytes);
+    std::erase_if(ctx.weight_tables, [&](const WeightTable &table) {
+        auto start = reinterpret_cast<uintptr_t>(table.w_E),
+             end = start + sizeof(void *) * static_cast<size_t>(table.E);
+        return start < to && from < end;
+    });
+}
+
 void open(pm_context &ctx, const char *text) {
     Options options = parse(text);
     int count = count_devices();
@@ -138,6 +148,18 @@ void require_success(const pm_context &ctx, const char *operation, cudaError_t s
          ctx.last_call);
 }
 
+unsigned char *scratch(pm_context &ctx, const char *operation, size_t bytes) {
+    if (bytes > ctx.scratch_bytes) {
+        bytes = std::max({bytes, 2 * ctx.scratch_bytes, size_t{1} << 20});
+        void *data = nullptr;
+        ctx.scratch.reserve(ctx.scratch.size() + 1);
+        require_success(ctx, operation, cudaMalloc(&data, bytes));
+        ctx.scratch.emplace_back(data);
+        ctx.scratch_bytes = bytes;
+    }
+    return static_cast<unsigned char *>(ctx.scratch.back().get());
+}
+
 void wait(pm_context &ctx, const char *operation, bool report_fault) {
     Fault fault{};
     if (report_fault)
@@ -167,6 +189,8 @@ void pm_close(pm_context *ctx) {
     if (ctx->stream != nullptr || ctx->fault != nullptr) {
         cudaSetDevice(ctx->device);
         cudaStreamSynchronize(ctx->stream);
+        ctx->weight_tables.clear();
+        ctx->scratch.clear();
         for (const auto &[address, bytes] : ctx->session.allocations) cudaFree(reinterpret_cast<void *>(address));
         cudaFree(ctx->fault);
         if (ctx->owns_stream) cudaStreamDestroy(ctx->stream);
@@ -199,6 +223,8 @@ int32_t pm_allocate(pm_context *ctx, void **out, int64_t bytes) {
 
 int32_t pm_free(pm_context *ctx, void *data) {
     return on_device(ctx, "free", [&] {
+        auto found = ctx->session.allocations.find(reinterpret_cast<uintptr_t>(data));
+        if (found != ctx->session.allocations.end()) forget_tables(*ctx, data, found->second);
         remove_allocation(ctx->session, data);
         require_success(*ctx, "free", cudaFree(data));  // waits for the kernels that use it
     });
@@ -210,6 +236,7 @@ int32_t pm_copy(pm_context *ctx, void *to, const void *from, int64_t bytes) {
     return on_device(ctx, "copy", [&] {
         require_copy(to, from, bytes);
         if (bytes == 0) return;
+        forget_tables(*ctx, to, bytes);
         require_success(*ctx, "copy",
                         cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, ctx->stream));
         bool to_device = is_allocated(ctx->session, to, bytes);

@@ -6,10 +6,28 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "checks.hpp"
 #include "contexts.hpp"
 #include "faults.hpp"
+
+namespace panamoe::cuda {
+
+struct FreeDevice {
+    void operator()(void *data) const { cudaFree(data); }
+};
+using DeviceMemory = std::unique_ptr<void, FreeDevice>;
+
+// A table of weight pointers, on the device, as far as grouped_gemm's tensor kernel has prepared it: see
+// tensor_gemm.cu.
+struct WeightTable {
+    const void *const *w_E;
+    int32_t E, F, D, format;
+    DeviceMemory maps;  // one TensorMap for each expert; empty: the kernel does not take these weights
+};
+
+}  // namespace panamoe::cuda
 
 struct pm_context {
     panamoe::Session session;
@@ -20,14 +38,12 @@ struct pm_context {
     bool tensor = false;                // tensor cores where they can, in their precision: math=tensor
     panamoe::Fault *fault = nullptr;    // in the device's memory
     const char *last_call = "no call";  // for errors that surface later
+    std::vector<panamoe::cuda::WeightTable> weight_tables;
+    std::vector<panamoe::cuda::DeviceMemory> scratch;  // the last one is in use
+    size_t scratch_bytes = 0;                          // of the last one
 };
 
 namespace panamoe::cuda {
-
-struct FreeDevice {
-    void operator()(void *data) const { cudaFree(data); }
-};
-using DeviceMemory = std::unique_ptr<void, FreeDevice>;
 
 // Throws Error "<operation>: <what CUDA says>" unless status is cudaSuccess.
 void require_success(const pm_context &ctx, const char *operation, cudaError_t status);
@@ -35,6 +51,11 @@ void require_success(const pm_context &ctx, const char *operation, cudaError_t s
 // Waits for everything that was enqueued. Throws Error where that failed and, if report_fault, where a kernel met a bad
 // index since this was last reported.
 void wait(pm_context &ctx, const char *operation, bool report_fault);
+
+// Memory for what one function's kernels leave to its next ones: bytes of it, aligned to 256. Each call may get the
+// same memory, so nothing in it outlives the function. It only grows, and what was given once stays allocated until
+// pm_close: a captured graph may use it.
+unsigned char *scratch(pm_context &ctx, const char *operation, size_t bytes);
 
 // guarded, with the context's device made current.
 template <class Body>

@@ -208,6 +208,7 @@ inline void mbarrier_wait(uint64_t *barrier, unsigned parity, Where where = Wher
 inline void fence_barrier_init() { emulator::block->asynchronous().fence_barrier_init(); }
 inline void fence_proxy_async(Where where = Where::current()) { emulator::block->asynchronous().fence_proxy(where); }
 
+inline void fence_tensor_map(const TensorMap *) {}
 inline void prefetch(const TensorMap *) {}
 inline void tma_load(const TensorMap *map, uint64_t *barrier, void *to, int x, int y, Where where = Where::current()) {
     emulator::block->asynchronous().copies.load(map, 2, barrier, to, x, y, 0, where);
