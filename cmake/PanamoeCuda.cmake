@@ -66,6 +66,8 @@ if(PANAMOE_NVCC)
 endif()
 if(NOT PANAMOE_NVCC OR NOT TARGET CUDA::cudart_static)
   message(NOTICE "panamoe: no CUDA toolkit, libpanamoe_cuda is not built")
+  add_test(NAME tensor_kernels COMMAND ${CMAKE_COMMAND} -E echo "skipped: no nvcc, whose register counts are tested")
+  set_tests_properties(tensor_kernels PROPERTIES SKIP_REGULAR_EXPRESSION "^skipped: ")
   return()
 endif()
 
@@ -102,3 +104,12 @@ panamoe_library_symbols(library_symbols_cuda panamoe_cuda)
 # The emulator's test kernels have to get through nvcc.
 panamoe_nvcc(object ${tests}/emulator_kernels.cu)
 add_custom_target(emulator_kernels ALL DEPENDS ${object})
+
+# What ptxas says of the tensor kernels.
+set(tensor_sources tensor_gemm.cu)
+list(TRANSFORM tensor_sources PREPEND ${PANAMOE_ROOT}/kernels/cuda/)
+set(tensor_options ${nvcc_options})
+list(FILTER tensor_options EXCLUDE REGEX "^--generate-code")
+add_test(NAME tensor_kernels
+  COMMAND ${CMAKE_COMMAND} -DNVCC=${PANAMOE_NVCC} "-DOPTIONS=${tensor_options}" "-DSOURCES=${tensor_sources}"
+    -DMOST_REGISTERS=232 -DWORK=${CMAKE_CURRENT_BINARY_DIR}/cuda -P ${tests}/tensor_kernels.cmake)
