@@ -56,12 +56,35 @@ struct OutputTile {
     int expert, row, rows, f;
 };
 
-// The tiles of one block. Within an expert, groups of 8 tiles of outputs run through all rows: then what runs at the
-// same time shares both weights and rows in the second-level cache.
+// Whether an expert that has rows has no weights or no scales.
+template <class Tile>
+__device__ bool lacks_weight(const TensorGemm &a, int expert) {
+    int rows = a.offset[expert + 1] - a.offset[expert];
+    if (rows == 0) return false;
+    if (a.w[expert] == nullptr) return refuse(a.fault, BadIndex::expert_weight, expert, rows), true;
+    if (Tile::SCALED && a.scale[expert] == nullptr) return refuse(a.fault, BadIndex::expert_scale, expert, rows), true;
+    return false;
+}
+
+// Whether any expert does; only then have those who walk to look at each. All threads of the block must call it.
+template <class Tile>
+__device__ bool any_lacks_weight(const TensorGemm &a) {
+    if (a.offset == nullptr) return false;
+    bool lacks = false;
+    for (int e = static_cast<int>(threadIdx.x); e < a.E; e += static_cast<int>(blockDim.x))
+        lacks = lacks_weight<Tile>(a, e) || lacks;
+    return __syncthreads_or(lacks) != 0;
+}
+
+// The tiles of one block; an expert that lacks its weights has none. Within an expert, groups of 8 tiles of outputs run
+// through all rows: then what runs at the same time shares both weights and rows in the second-level cache.
 template <class Tile>
 class TileWalk {
   public:
-    __device__ explicit TileWalk(const TensorGemm &a) : a_(a), tile_(static_cast<int>(blockIdx.x)) { enter(0); }
+    __device__ TileWalk(const TensorGemm &a, bool lacking)
+        : a_(a), lacking_(lacking), tile_(static_cast<int>(blockIdx.x)) {
+        enter(0);
+    }
 
     __device__ bool next(OutputTile &found) {
         while (tile_ >= tiles_) {
@@ -82,23 +105,16 @@ class TileWalk {
   private:
     __device__ int tiles_F() const { return (a_.F + Tile::BLOCK_F - 1) / Tile::BLOCK_F; }
 
-    // An expert that has rows but no weights has no tiles.
     __device__ void enter(int expert) {
         expert_ = expert;
-        from_ = a_.offset == nullptr ? 0 : a_.offset[expert];
+        from_ = to_;
         to_ = a_.offset == nullptr ? a_.N : a_.offset[expert + 1];
-        bool whole = true;
-        if (to_ > from_ && a_.w != nullptr && a_.w[expert] == nullptr) {
-            refuse(a_.fault, BadIndex::expert_weight, expert, to_ - from_);
-            whole = false;
-        } else if (Tile::SCALED && to_ > from_ && a_.scale != nullptr && a_.scale[expert] == nullptr) {
-            refuse(a_.fault, BadIndex::expert_scale, expert, to_ - from_);
-            whole = false;
-        }
-        tiles_ = whole ? (to_ - from_ + Tile::BLOCK_N - 1) / Tile::BLOCK_N * tiles_F() : 0;
+        tiles_ = (to_ - from_ + Tile::BLOCK_N - 1) / Tile::BLOCK_N * tiles_F();
+        if (lacking_ && lacks_weight<Tile>(a_, expert)) tiles_ = 0;
     }
 
     const TensorGemm &a_;
+    bool lacking_;
     int tile_;  // counted from the expert's first
     int expert_ = 0, from_ = 0, to_ = 0, tiles_ = 0;
 };
@@ -144,6 +160,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     const int steps = (a.D + Tile::BLOCK_D - 1) / Tile::BLOCK_D;
 
     if (!offsets_hold(a)) return;
+    const bool lacking = any_lacks_weight<Tile>(a);
     if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; i++) {
             mbarrier_init(full + i, 1);
@@ -153,7 +170,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     }
     __syncthreads();
 
-    TileWalk<Tile> walk(a);
+    TileWalk<Tile> walk(a, lacking);
     OutputTile tile;
     StageRing<STAGES> ring;
 
