@@ -78,9 +78,9 @@ void test_options() {
     expect(pm_memory(context) == PM_DEVICE && pm_abi() == PM_ABI, "memory or ABI");
     if (emulated()) {
         Context seeded("seed=7"), wrong("seed=x");
-        expect(std::strcmp(pm_describe(context), "backend=cudaemu seed=1") == 0, "described as \"%s\"",
+        expect(std::strcmp(pm_describe(context), "backend=cudaemu seed=1 math=exact") == 0, "described as \"%s\"",
                pm_describe(context));
-        expect(std::strcmp(pm_describe(seeded), "backend=cudaemu seed=7") == 0, "described as \"%s\"",
+        expect(std::strcmp(pm_describe(seeded), "backend=cudaemu seed=7 math=exact") == 0, "described as \"%s\"",
                pm_describe(seeded));
         expect(std::strstr(wrong.error(), "seed=x") != nullptr, "error is \"%s\"", wrong.error());
     } else {
