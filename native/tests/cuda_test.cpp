@@ -333,11 +333,22 @@ void test_many_blocks() {
                "gather: row %zu", t);
     c.ok(pm_embed(c, y, PM_F32, x_TD, PM_W_F32, token, T, T, D), "embed");
     expect(y.host() == reversed, "embed");
-    c.ok(pm_argmax(c, index, x_TD, PM_F32, T, D), "argmax");
-    expect(index.host() == std::vector<int32_t>(rows, 1), "argmax");
-    // x / sqrt(x * x) has three roundings. Rows of more than a warp, so that a block's sums follow one another.
+    // Rows of more than a warp, here and below, so that what a block's warps tell each other follows row by row.
+    constexpr int32_t V = 300;
+    std::vector<int32_t> largest(rows);
+    std::vector<float> logits = filled(rows * V);
+    for (size_t t = 0; t < rows; t++) {
+        largest[t] = static_cast<int32_t>(t * 7 % V);
+        logits[t * V + static_cast<size_t>(largest[t])] = static_cast<float>(t);
+    }
+    Device<float> logits_TV(c, logits);
+    c.ok(pm_argmax(c, index, logits_TV, PM_F32, T, V), "argmax");
+    expect(index.host() == largest, "argmax");
+    // x / sqrt(x * x) has three roundings.
     constexpr int32_t kLong = 40;
-    Device<float> long_x(c, std::vector<float>(rows * kLong, -5)), long_y(c, filled(rows * kLong));
+    std::vector<float> long_rows;
+    for (size_t t = 0; t < rows; t++) long_rows.insert(long_rows.end(), kLong, -1 - static_cast<float>(t));
+    Device<float> long_x(c, long_rows), long_y(c, filled(rows * kLong));
     c.ok(pm_rms_norm(c, long_y, long_x, PM_F32, one, PM_W_F32, T, kLong, 0), "rms_norm");
     for (float each : long_y.host()) expect(std::fabs(each + 1) <= 0x1p-22, "rms_norm: -1 is %.9g", each);
     // One head, one position.
