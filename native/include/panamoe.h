@@ -19,12 +19,14 @@
  * refuses what it lacks.
  *
  * Errors. Functions return PM_OK or PM_FAILED; pm_error tells why the last call on a context failed. Arguments are
- * checked where a wrong one would read or write out of bounds: sizes, types, and on the host also the contents of index
- * arrays. After a failure the outputs are undefined and the context goes on working. Nothing is printed, nothing exits,
- * nothing is thrown.
+ * checked where a wrong one would read or write out of bounds: sizes, types, and the contents of index arrays; on a
+ * device only its kernels can see those, so a bad index is reported by the next pm_synchronize or pm_copy to the host.
+ * After a failure the outputs are undefined and the context goes on working. Nothing is printed, nothing exits, nothing
+ * is thrown.
  *
  * Order. On a device a function only enqueues; pm_synchronize and a pm_copy to the host wait, and an error may surface
- * there. One context serves one caller at a time, from any thread.
+ * there. Each call makes the context's device current for its thread. One context serves one caller at a time, from any
+ * thread.
  *
  * Numbers. Sums are accumulated in fp32. A row's result depends on that row and the weights alone, bit for bit: not on
  * the other rows of the call, not on the number of threads (of NaN, only that it is one). This holds within one back
@@ -72,9 +74,11 @@ typedef struct pm_context pm_context;
 PM_API int32_t pm_abi(void);
 
 /* Opens a context. options: key=value pairs separated by spaces, or NULL. On the CPU: threads=N (default: physical
- * cores), isa=generic|avx2|avx512 (default: environment variable PANAMOE_ISA, else the best that this CPU has). An
- * unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close work
- * on it), except where not even that could be allocated: then *out is NULL. */
+ * cores), isa=generic|avx2|avx512 (default: environment variable PANAMOE_ISA, else the best that this CPU has). On
+ * CUDA: device=N (default: 0), stream=ADDRESS (decimal or 0x...: a stream of the caller's, who keeps it until pm_close;
+ * default: a stream of the context's own); the emulator also takes seed=N, from which it draws its schedules (default:
+ * 1). An unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close
+ * work on it), except where not even that could be allocated: then *out is NULL. */
 PM_API int32_t pm_open(pm_context **out, const char *options);
 
 /* Closes a context and frees all its memory. NULL is allowed. */
@@ -83,7 +87,8 @@ PM_API void pm_close(pm_context *ctx);
 /* Why the last failed call on ctx failed, UTF-8; valid until the next call on ctx. Never NULL. */
 PM_API const char *pm_error(const pm_context *ctx);
 
-/* What the context runs on, in key=value pairs: "backend=cpu isa=avx2 threads=2". Valid until pm_close. */
+/* What the context runs on, in key=value pairs: "backend=cpu isa=avx2 threads=2", "backend=cuda device=0
+ * name=NVIDIA_H100 sm=90 sms=132". Valid until pm_close. */
 PM_API const char *pm_describe(const pm_context *ctx);
 
 /* enum pm_place of this context's memory. */
@@ -98,7 +103,8 @@ PM_API int32_t pm_free(pm_context *ctx, void *data);
 /* Bytes that are allocated and not yet freed. */
 PM_API int64_t pm_allocated(const pm_context *ctx);
 
-/* Copies bytes bytes; each side lies in the context's memory or in the host's. to and from must not overlap. */
+/* Copies bytes bytes; each side lies in the context's memory or in the host's. to and from must not overlap. On a
+ * device, a copy within the context's memory is only enqueued; any other is done when the call returns. */
 PM_API int32_t pm_copy(pm_context *ctx, void *to, const void *from, int64_t bytes);
 
 /* Waits until everything that was enqueued is done. */
