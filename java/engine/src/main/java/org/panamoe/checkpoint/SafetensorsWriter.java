@@ -66,14 +66,17 @@ public final class SafetensorsWriter implements AutoCloseable {
     /** @throws IllegalArgumentException if all tensors together are too large for a file; then nothing is left of it */
     public static SafetensorsWriter create(Path file, Plan plan) throws IOException {
         boolean direct = Files.exists(file) && !Files.isRegularFile(file);
+        // What a link leads to is replaced, not the link.
+        Path target = !direct && Files.exists(file) ? file.toRealPath() : file;
         Path temporary =
-                direct ? null : file.resolveSibling("." + Json.fileName(file) + "." + UUID.randomUUID() + ".tmp");
+                direct ? null : target.resolveSibling("." + Json.fileName(target) + "." + UUID.randomUUID() + ".tmp");
+        if (temporary != null) temporary.toFile().deleteOnExit(); // for Ctrl-C
         SafetensorsWriter writer = null;
         try {
             var channel = temporary == null
                     ? FileChannel.open(file, StandardOpenOption.WRITE)
                     : FileChannel.open(temporary, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW);
-            writer = new SafetensorsWriter(file, temporary, channel);
+            writer = new SafetensorsWriter(target, temporary, channel);
             writer.writeHeader(plan);
             return writer;
         } catch (IOException | RuntimeException | Error e) {

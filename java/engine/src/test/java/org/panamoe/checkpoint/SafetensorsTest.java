@@ -272,6 +272,22 @@ class SafetensorsTest {
         assertThat(file).exists();
     }
 
+    /** The file behind a link is replaced; the link stays. */
+    @Test
+    void writesThroughALink() throws IOException {
+        Path link = folder.resolve("link"), real = folder.resolve("real.safetensors");
+        Files.writeString(real, "something else");
+        Files.createSymbolicLink(link, real);
+        try (var arena = Arena.ofConfined()) {
+            SafetensorsWriter.write(link, Map.of("a", Tensor.of(arena, 1f)), Map.of());
+            assertThat(link).isSymbolicLink();
+            assertThat(Safetensors.map(real, arena).tensor("a").getFloat(0)).isEqualTo(1);
+        }
+        try (var left = Files.list(folder)) {
+            assertThat(left).hasSize(2);
+        }
+    }
+
     @Test
     void aFullDiskIsOneError() {
         Path full = Path.of("/dev/full");
