@@ -202,7 +202,7 @@ public final class Checkpoint implements AutoCloseable {
         int layers = config.numHiddenLayers() + config.numNextnPredictLayers();
         for (String name : shards.fileOf.keySet()) {
             if (weights.containsKey(name)) continue;
-            if (!partOfModel(name, layers)) continue;
+            if (!partOfModel(name, layers, shards)) continue;
             // Some copies of tied models store their embedding a second time.
             if (config.tieWordEmbeddings() && name.equals("lm_head.weight")) continue;
             // Rope's table, written by old versions: a function of the config.
@@ -217,10 +217,12 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    private static boolean partOfModel(String name, int layers) {
+    /** What may be left aside are MTP modules beyond those of the config, and what is no part of the language model. */
+    private static boolean partOfModel(String name, int layers, Shards shards) {
         var layer = LAYER.matcher(name);
-        if (layer.matches()) return Integer.parseInt(layer.group(1)) < layers;
-        return OUTSIDE_LAYERS.matcher(name).matches();
+        if (!layer.matches()) return OUTSIDE_LAYERS.matcher(name).matches();
+        int index = Integer.parseInt(layer.group(1));
+        return index < layers || !shards.fileOf.containsKey("model.layers." + index + ".eh_proj.weight");
     }
 
     private static void checkScales(String file, String name, Tensor scale) {

@@ -194,6 +194,16 @@ class CheckpointTest {
                 (arena, tensors) -> tensors.put("lm_head.bias", Tensor.allocate(arena, DType.BF16, 32)));
     }
 
+    /** An MTP module that the config does not count is left aside. */
+    @Test
+    void aFurtherMtpModuleIsIgnored() throws IOException {
+        rewrite((arena, tensors) -> {
+            tensors.put("model.layers.7.eh_proj.weight", Tensor.allocate(arena, DType.BF16, 16, 32));
+            tensors.put("model.layers.7.input_layernorm.weight", Tensor.allocate(arena, DType.BF16, 16));
+        });
+        Checkpoint.open(sound).close();
+    }
+
     @Test
     void shardsMayBeLinks() throws IOException {
         Path blob = Files.move(sound.resolve("model-00001-of-00002.safetensors"), folder.resolve("blob"));
@@ -245,6 +255,10 @@ class CheckpointTest {
                 "model.layers.1.self_attn.indexer.wk.weight: a tensor that this config does not ask for",
                 (arena, tensors) -> tensors.put(
                         "model.layers.1.self_attn.indexer.wk.weight", Tensor.allocate(arena, DType.BF16, 4, 4)));
+        String beyond = "model.layers.7.input_layernorm.weight";
+        refuses(
+                beyond + ": a tensor that this config does not ask for",
+                (arena, tensors) -> tensors.put(beyond, Tensor.allocate(arena, DType.BF16, 16)));
         for (String name : List.of("lm_head.bias", "model.norm.bias", "model.embed_tokens.bias"))
             refuses(
                     name + ": a tensor that this config does not ask for",
