@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -108,9 +109,11 @@ final class Json {
     }
 
     static CheckpointException unreadable(Path file, IOException e) {
-        String why = e instanceof NoSuchFileException
-                ? "does not exist"
-                : "cannot be read: " + e.getClass().getSimpleName() + ": " + e.getMessage();
+        String why = switch (e) {
+            case NoSuchFileException missing -> "does not exist";
+            case AccessDeniedException denied -> "cannot be read: permission denied";
+            default -> "cannot be read: " + e.getClass().getSimpleName() + ": " + e.getMessage();
+        };
         return new CheckpointException(file.toString(), why, e);
     }
 
@@ -241,7 +244,9 @@ final class Json {
         } catch (JacksonException e) {
             var at = e.getLocation();
             String where = at == null ? "" : ", line %d, column %d".formatted(at.getLineNr(), at.getColumnNr());
-            throw new CheckpointException(file + where, e.getOriginalMessage(), e);
+            // Where an open object began is said by a source that has no name.
+            String message = e.getOriginalMessage().replaceAll(" \\(start marker at \\[Source:[^\\]]*\\]\\)", "");
+            throw new CheckpointException(file + where, message, e);
         }
     }
 }
