@@ -101,7 +101,13 @@ final class InvarianceTest {
 
     private static List<Function> functions(Given make) {
         return Stream.of(
-                        Stream.of(rmsNorm(make), swiglu(make), mlaAttention(make), latentAppend(make)),
+                        Stream.of(
+                                rmsNorm(make),
+                                swiglu(make),
+                                add(make),
+                                combine(make),
+                                mlaAttention(make),
+                                latentAppend(make)),
                         Stream.of(QuantFormat.values())
                                 .flatMap(format -> Stream.of(
                                         gemm(make, format),
@@ -124,12 +130,37 @@ final class InvarianceTest {
     }
 
     private static Function swiglu(Given make) {
-        int F = 301;
+        int F = 1301; // more than one thread's piece
         Tensor gate_NF = make.floats(10, T, F), up_NF = make.floats(10, T, F);
         return new Function("swiglu", (on, from, to) -> {
             var y_NF = on.out(to - from, F);
             on.kernels.swiglu(y_NF, on.in(gate_NF.rows(from, to)), on.in(up_NF.rows(from, to)));
             return on.floats(y_NF);
+        });
+    }
+
+    private static Function add(Given make) {
+        int D = 1301;
+        Tensor y_TD = make.floats(1, T, D), x_TD = make.floats(1, T, D);
+        return new Function("add", (on, from, to) -> {
+            var sum_TD = on.in(y_TD.rows(from, to));
+            on.kernels.add(sum_TD, on.in(x_TD.rows(from, to)));
+            return on.floats(sum_TD);
+        });
+    }
+
+    /** Three rows for each token, in the order of an expert's rows: one after the other. */
+    private static Function combine(Given make) {
+        int D = 1301;
+        Tensor y_TD = make.floats(1, T, D), x_ND = make.floats(1, 3 * T, D), weight_N = make.floats(2, 3 * T);
+        return new Function("combine", (on, from, to) -> {
+            var sum_TD = on.in(y_TD.rows(from, to));
+            on.kernels.combine(
+                    sum_TD,
+                    on.in(x_ND.rows(3L * from, 3L * to)),
+                    on.in(make.ints(3 * (to - from), n -> n / 3)),
+                    on.in(weight_N.rows(3L * from, 3L * to)));
+            return on.floats(sum_TD);
         });
     }
 
