@@ -1,6 +1,8 @@
 package org.panamoe.backend;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
@@ -141,38 +143,20 @@ final class Contract {
         var c = new Contract("route", device).input("score_TE", score_TE).input("bias_E", bias_E);
         c.set('E', rule.experts(), "rule", rule);
         c.set('K', rule.chosen(), "rule", rule);
-        int E = c.of('E');
         c.require((long) c.of('T') * c.of('K') <= Integer.MAX_VALUE, "T * K is beyond int: score_TE is %s", score_TE);
         c.set('N', c.of('T') * c.of('K'), "score_TE", score_TE);
-        c.output("expert_TK", routes.expert_TK(), DType.I32, score_TE, bias_E);
-        c.output("share_TK", routes.share_TK(), DType.F32, score_TE, bias_E, routes.expert_TK());
-        c.output("token_N", routes.token_N(), DType.I32, score_TE, bias_E, routes.expert_TK(), routes.share_TK());
-        c.output(
-                "weight_N",
-                routes.weight_N(),
-                DType.F32,
-                score_TE,
-                bias_E,
-                routes.expert_TK(),
-                routes.share_TK(),
-                routes.token_N());
+        var apart = new ArrayList<>(List.of(score_TE, bias_E));
+        c.output("expert_TK", "TK", routes.expert_TK(), DType.I32, apart);
+        c.output("share_TK", "TK", routes.share_TK(), DType.F32, apart);
+        c.output("token_N", "N", routes.token_N(), DType.I32, apart);
+        c.output("weight_N", "N", routes.weight_N(), DType.F32, apart);
+        c.output("offset_E1", "?", routes.offset_E1(), DType.I32, apart);
+        int E = c.of('E');
         c.require(
-                routes.offset_E1().rank() == 1
-                        && c.dim("offset_E1", routes.offset_E1(), 0, routes.offset_E1()) == E + 1L,
+                routes.offset_E1().dim(0) == E + 1L,
                 "rule has %s experts, offset_E1 is %s: it takes E + 1 offsets",
                 E,
                 routes.offset_E1());
-        c.output(
-                "offset_E1",
-                "?",
-                routes.offset_E1(),
-                DType.I32,
-                score_TE,
-                bias_E,
-                routes.expert_TK(),
-                routes.share_TK(),
-                routes.token_N(),
-                routes.weight_N());
         return c;
     }
 
@@ -241,16 +225,12 @@ final class Contract {
         return this;
     }
 
-    /** A further result, apart from all of {@code others}. */
-    private void output(String name, Tensor tensor, DType type, Tensor... others) {
-        output(name, name, tensor, type, others);
-    }
-
-    private void output(String name, String letters, Tensor tensor, DType type, Tensor... others) {
-        result = null;
+    /** One of several results: apart from the inputs and from the results before it, which it joins. */
+    private void output(String name, String letters, Tensor tensor, DType type, List<Tensor> apart) {
         result(name, letters, tensor, type);
-        for (var other : others)
+        for (var other : apart)
             require(!overlap(tensor, other), "%s is %s and overlaps another argument", name, tensor);
+        apart.add(tensor);
     }
 
     private Contract input(String name, Tensor tensor) {
