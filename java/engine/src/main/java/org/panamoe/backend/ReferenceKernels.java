@@ -227,15 +227,11 @@ final class ReferenceKernels implements Kernels {
         var c = Contract.score(false, score_TE);
         int T = c.of('T'), E = c.of('E');
         run("score", () -> {
+            float[] row_E = new float[E];
             for (int t = 0; t < T; t++) {
-                double[] s_E = row(score_TE, t, E);
-                switch (scoring) {
-                    case SIGMOID -> {
-                        for (int e = 0; e < E; e++) s_E[e] = 1 / (1 + Math.exp(-s_E[e]));
-                    }
-                    case SOFTMAX -> softmax(s_E);
-                }
-                store(s_E, score_TE, t);
+                score_TE.getFloats((long) t * E, row_E);
+                scoring.score(row_E);
+                score_TE.setFloats((long) t * E, row_E, 0, E);
             }
         });
     }
@@ -246,22 +242,21 @@ final class ReferenceKernels implements Kernels {
         int T = c.of('T'), E = c.of('E'), K = c.of('K');
         run("route", () -> {
             float[] bias = new float[E], score_E = new float[E], share_K = new float[K];
-            int[] expert_K = new int[K], next_E = new int[E + 1];
+            int[] expert_K = new int[K], expert_TK = new int[T * K];
+            float[] share_TK = new float[T * K];
             bias_E.getFloats(0, bias);
             for (int t = 0; t < T; t++) {
                 score_TE.getFloats((long) t * E, score_E);
                 rule.choose(score_E, bias, expert_K, share_K);
-                routes.expert_TK().setInts((long) t * K, expert_K, 0, K);
-                routes.share_TK().setFloats((long) t * K, share_K, 0, K);
-                for (int e : expert_K) next_E[e + 1]++;
+                System.arraycopy(expert_K, 0, expert_TK, t * K, K);
+                System.arraycopy(share_K, 0, share_TK, t * K, K);
             }
-            for (int e = 0; e < E; e++) next_E[e + 1] += next_E[e];
-            routes.offset_E1().setInts(0, next_E, 0, E + 1);
-            for (int i = 0; i < T * K; i++) {
-                int n = next_E[routes.expert_TK().getInt(i)]++;
-                routes.token_N().setInt(n, i / K);
-                routes.weight_N().setFloat(n, routes.share_TK().getFloat(i));
-            }
+            var sorted = new SortedByExpert(expert_TK, share_TK, E, K);
+            routes.expert_TK().setInts(0, expert_TK, 0, T * K);
+            routes.share_TK().setFloats(0, share_TK, 0, T * K);
+            routes.offset_E1().setInts(0, sorted.offset_E1, 0, E + 1);
+            routes.token_N().setInts(0, sorted.token_N, 0, T * K);
+            routes.weight_N().setFloats(0, sorted.weight_N, 0, T * K);
         });
     }
 

@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.Routes;
+import org.panamoe.backend.SortedByExpert;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -68,26 +69,10 @@ final class Gate {
             System.arraycopy(share_K, 0, share_TK, t * K, K);
         }
         step.observer().routed(layer, T, score_TE, expert_TK, share_TK);
-        sort(expert_TK, share_TK, E, K);
-    }
-
-    /** A counting sort of what comes in token order, K experts for each token. */
-    private void sort(int[] expert_TK, float[] share_TK, int E, int K) {
-        int N = expert_TK.length;
-        int[] offset_E1 = new int[E + 1];
-        for (int e : expert_TK) offset_E1[e + 1]++;
-        for (int e = 0; e < E; e++) offset_E1[e + 1] += offset_E1[e];
-        int[] next_E = offset_E1.clone();
-        int[] token_N = new int[N];
-        float[] weight_N = new float[N];
-        for (int i = 0; i < N; i++) {
-            int n = next_E[expert_TK[i]]++;
-            token_N[n] = i / K;
-            weight_N[n] = share_TK[i];
-        }
-        workspace.offset_E1.fill(E + 1, offset_E1);
-        workspace.token_N.fill(N, token_N);
-        workspace.weight_N.fill(N, weight_N);
+        var sorted = new SortedByExpert(expert_TK, share_TK, E, K);
+        workspace.offset_E1.fill(E + 1, sorted.offset_E1);
+        workspace.token_N.fill(T * K, sorted.token_N);
+        workspace.weight_N.fill(T * K, sorted.weight_N);
     }
 
     Router router() {

@@ -38,18 +38,7 @@ public final class Router {
 
     /** Turns what the gate says into scores, in place: sigmoid (V3) or softmax over all experts (V2). */
     public void score(float[] logit_E) {
-        switch (scoring) {
-            case SIGMOID -> {
-                for (int e = 0; e < logit_E.length; e++) logit_E[e] = (float) (1 / (1 + Math.exp(-logit_E[e])));
-            }
-            case SOFTMAX -> {
-                float max = Float.NEGATIVE_INFINITY;
-                for (float logit : logit_E) max = Math.max(max, logit);
-                double sum = 0;
-                for (float logit : logit_E) sum += Math.exp(logit - max);
-                for (int e = 0; e < logit_E.length; e++) logit_E[e] = (float) (Math.exp(logit_E[e] - max) / sum);
-            }
-        }
+        scoring.score(logit_E);
     }
 
     /**
