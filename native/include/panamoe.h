@@ -76,8 +76,10 @@ PM_API int32_t pm_abi(void);
 /* Opens a context. options: key=value pairs separated by spaces, or NULL. On the CPU: threads=N (default: physical
  * cores), isa=generic|avx2|avx512 (default: environment variable PANAMOE_ISA, else the best that this CPU has). On
  * CUDA: device=N (default: 0), stream=ADDRESS (decimal or 0x...: a stream of the caller's, who keeps it until pm_close;
- * default: a stream of the context's own); the emulator also takes seed=N, from which it draws its schedules (default:
- * 1). An unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close
+ * default: a stream of the context's own), math=exact|tensor
+ * (tensor: products on tensor cores where they fit, with activations rounded to bf16 or e4m3; default: environment
+ * variable PANAMOE_CUDA, else exact); the emulator also takes seed=N, from which it draws its schedules (default: 1).
+ * An unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close
  * work on it), except where not even that could be allocated: then *out is NULL. */
 PM_API int32_t pm_open(pm_context **out, const char *options);
 
@@ -88,7 +90,7 @@ PM_API void pm_close(pm_context *ctx);
 PM_API const char *pm_error(const pm_context *ctx);
 
 /* What the context runs on, in key=value pairs: "backend=cpu isa=avx2 threads=2", "backend=cuda device=0
- * name=NVIDIA_H100 sm=90 sms=132". Valid until pm_close. */
+ * name=NVIDIA_H100 sm=90 sms=132 math=exact". Valid until pm_close. */
 PM_API const char *pm_describe(const pm_context *ctx);
 
 /* enum pm_place of this context's memory. */

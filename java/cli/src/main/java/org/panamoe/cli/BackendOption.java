@@ -10,6 +10,8 @@ import picocli.CommandLine.Spec;
 
 /** What computes. */
 final class BackendOption {
+    private static final int MOST_THREADS = 1024; // of a context of the cpu back end
+
     @Option(
             names = "--backend",
             paramLabel = "NAME",
@@ -32,8 +34,8 @@ final class BackendOption {
     void check() {
         if (!Backend.names().contains(name))
             throw wrong("--backend %s: the back ends are %s".formatted(name, String.join(", ", Backend.names())));
-        if (threads != null && (threads < 1 || threads > 1024))
-            throw wrong("--threads %d: 1 to 1024".formatted(threads));
+        if (threads != null && (threads < 1 || threads > MOST_THREADS))
+            throw wrong("--threads %d: 1 to %d".formatted(threads, MOST_THREADS));
         if (threads != null && !name.equals("cpu")) throw wrong("--threads is for the cpu back end, not for " + name);
     }
 

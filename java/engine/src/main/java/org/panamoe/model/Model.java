@@ -12,9 +12,8 @@ import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
 /**
- * A checkpoint that computes. On the host, weights stay where the checkpoint is mapped, so it and the kernels must outlive
- * the model.
- * One caller at a time.
+ * A checkpoint that computes. On the host, weights stay where the checkpoint is mapped, so it and the kernels must
+ * outlive the model. One caller at a time.
  */
 public final class Model implements AutoCloseable {
     /**
