@@ -1,6 +1,7 @@
 // latent_append: writes norm(kv[0..C)) and rope(kv[C..C+R)) of each row to its place in the paged cache.
 //
-// Bound by memory and tiny: T * (C + R) floats in and out. A block owns one row; no two name the same place.
+// Bound by memory and tiny: T * (C + R) values in and out. A block owns one row; no two name the same place.
+#include "cache.cuh"
 #include "cuda_context.hpp"
 #include "faults.cuh"
 #include "normalize.cuh"
@@ -10,7 +11,7 @@ namespace panamoe::cuda {
 namespace {
 
 struct LatentAppend {
-    float *pages;
+    void *pages;
     const float *kv;
     Matrix norm;
     float eps;
@@ -21,7 +22,8 @@ struct LatentAppend {
 };
 
 // Where row t goes in pages, nullptr if one of its indices is bad.
-__device__ float *place(const LatentAppend &a, int64_t t) {
+template <class Cache>
+__device__ typename Cache::Value *place(const LatentAppend &a, int64_t t) {
     int64_t request = a.request[t], position = a.position[t];
     if (!accept(a.fault, BadIndex::append_request, t, request, a.A) ||
         !accept(a.fault, BadIndex::append_position, t, position, a.M * a.B) ||
@@ -32,13 +34,13 @@ __device__ float *place(const LatentAppend &a, int64_t t) {
         refuse(a.fault, BadIndex::append_page, request, slot, page, a.page_count);
         return nullptr;
     }
-    return a.pages + (page * a.B + position % a.B) * (a.C + a.R);
+    return static_cast<typename Cache::Value *>(a.pages) + (page * a.B + position % a.B) * (a.C + a.R);
 }
 
-template <class Format>
+template <class Cache, class Format>
 __global__ void __launch_bounds__(kThreads) latent_append(LatentAppend a) {
     for (int64_t t = blockIdx.x; t < a.T; t += gridDim.x) {
-        float *row = place(a, t);
+        auto *row = place<Cache>(a, t);
         if (row == nullptr) continue;
         const float *kv = a.kv + t * (a.C + a.R);
         normalize<Format>(row, kv, a.norm.data, a.C, a.eps);
@@ -64,18 +66,17 @@ int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void
             {{"T", T, 0}, {"C", C}, {"R", R}, {"A", A}, {"M", M}, {"B", B}, {"page_count", page_count}, {"S", S}});
         require_even(operation, "R", R);
         require_type(operation, type);
-        require_cache(operation, cache);
+        require_cache(operation, cache, pages);
         require_vector_format(operation, format, format_size(format));
         if (T == 0) return;
-        require_arrays(operation, {{"pages", pages},
-                                   {"kv_TX", kv_TX},
+        require_arrays(operation, {{"kv_TX", kv_TX},
                                    {"table_AM", table_AM},
                                    {"request_T", request_T},
                                    {"position_T", position_T},
                                    {"cos_SZ", cos_SZ},
                                    {"sin_SZ", sin_SZ}});
-        require_pointers(operation, {{"norm_C", norm_C}});
-        LatentAppend a{static_cast<float *>(pages),
+        require_pointers(operation, {{"pages", pages}, {"norm_C", norm_C}});
+        LatentAppend a{pages,
                        static_cast<const float *>(kv_TX),
                        matrix(norm_C, nullptr, C),
                        eps,
@@ -91,9 +92,11 @@ int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void
                        B,
                        page_count,
                        ctx->fault};
-        with_vector_format(format, [&](auto stored) {
-            launch(operation, latent_append<decltype(stored)>, blocks_for(T), threads_for(C), kBlockSumBytes,
-                   ctx->stream, a);
+        with_cache(cache, [&](auto kind) {
+            with_vector_format(format, [&](auto stored) {
+                launch(operation, latent_append<decltype(kind), decltype(stored)>, blocks_for(T), threads_for(C),
+                       kBlockSumBytes, ctx->stream, a);
+            });
         });
     });
 }

@@ -1,14 +1,15 @@
 // mla_attention: o = softmax(scale * q . row_s) * row_s[0..C) over the rows s = 0 .. position of a request. The plain
 // path of any shape.
 //
-// Few heads: bound by memory, (position + 1) * X floats pass for each kTileRows heads. Many: bound by arithmetic in
+// Few heads: bound by memory, (position + 1) * X values pass for each kTileRows heads. Many: bound by arithmetic in
 // fp32, 2 * (X + C) operations for each head and cached row. A block owns one row of q and kTileRows heads and walks
 // the positions in chunks of kChunk, with a running maximum and sum for each head. Chunks begin at fixed positions: the
 // order of all sums depends on the position alone, not on pages. In a chunk, three phases between barriers: scores (a
 // warp takes kTileOutputs cached rows, lanes over X), softmax (a warp takes a head, lanes over the chunk), values (a
 // thread takes a column).
+#include "attention.cuh"
+#include "cache.cuh"
 #include "cuda_context.hpp"
-#include "faults.cuh"
 #include "product.cuh"
 
 namespace panamoe::cuda {
@@ -16,15 +17,6 @@ namespace {
 
 constexpr int kChunk = 64;  // positions
 constexpr int kHeads = kTileRows;
-
-struct MlaAttention {
-    float *o;
-    const float *q, *pages;
-    const int32_t *table, *request, *position;
-    float scale;
-    int64_t T, H, C, R, A, M, B, page_count;
-    Fault *fault;
-};
 
 struct Shared {
     int64_t row[kChunk];                // where the cached rows begin in pages
@@ -38,33 +30,23 @@ __device__ int64_t row_of_position(const MlaAttention &a, int64_t request, int64
     return (page * a.B + position % a.B) * (a.C + a.R);
 }
 
-// Whether all that row t's indices lead to is there, for all threads of the block. Also a barrier.
-__device__ bool accept_row(const MlaAttention &a, int64_t t) {
-    int64_t request = a.request[t], position = a.position[t];
-    bool good = accept(a.fault, BadIndex::attention_request, t, request, a.A) &&
-                accept(a.fault, BadIndex::attention_position, t, position, a.M * a.B);
-    if (good) {
-        for (int64_t slot = threadIdx.x; slot <= position / a.B; slot += blockDim.x) {
-            int64_t page = a.table[request * a.M + slot];
-            if (page >= 0 && page < a.page_count) continue;
-            refuse(a.fault, BadIndex::attention_page, request, slot, page, a.page_count);
-            good = false;
-        }
-    }
-    return __syncthreads_or(!good) == 0;
+template <class Cache>
+__device__ const typename Cache::Value *values(const MlaAttention &a) {
+    return static_cast<const typename Cache::Value *>(a.pages);
 }
 
 // score[i][g] = scale * q[g] . row of position from + i, for i in [0, n) and g in [0, heads).
+template <class Cache>
 __device__ void score_chunk(const MlaAttention &a, Shared &smem, const float *q, int64_t request, int64_t from, int n,
                             int heads) {
     int64_t X = a.C + a.R;
     for (int first = warp_of_block() * kTileOutputs; first < n; first += kWarps * kTileOutputs) {
-        WeightRows<F32> rows{};
+        WeightRows<typename Cache::Format> rows{};
         int64_t row[kTileOutputs];
 #pragma unroll
         for (int i = 0; i < kTileOutputs; i++) {  // behind the last row: that one once more, for nothing
             row[i] = row_of_position(a, request, from + min(first + i, n - 1));
-            rows.data[i] = reinterpret_cast<const Byte *>(a.pages + row[i]);
+            rows.data[i] = reinterpret_cast<const Byte *>(values<Cache>(a) + row[i]);
         }
         TileSum sum = multiply(rows, q, X, heads, X);
         int i = first + sum.output;
@@ -102,6 +84,7 @@ __device__ void share_chunk(Shared &smem, int g, int n, bool first_chunk) {
 
 // o[g] = o[g] * shrink + sum over i of share[i][g] * row i, at the end divided by the total; each thread for its
 // columns.
+template <class Cache>
 __device__ void add_values(const MlaAttention &a, const Shared &smem, float *o, int n, int heads, bool first_chunk,
                            bool last_chunk) {
     for (int64_t c = threadIdx.x; c < a.C; c += blockDim.x) {
@@ -109,7 +92,7 @@ __device__ void add_values(const MlaAttention &a, const Shared &smem, float *o, 
 #pragma unroll
         for (int g = 0; g < kHeads; g++) sum[g] = first_chunk || g >= heads ? 0 : o[g * a.C + c] * smem.shrink[g];
         for (int i = 0; i < n; i++) {
-            float value = a.pages[smem.row[i] + c];
+            float value = values<Cache>(a)[smem.row[i] + c];
 #pragma unroll
             for (int g = 0; g < kHeads; g++)
                 if (g < heads) sum[g] = fmaf(smem.score[i][g], value, sum[g]);
@@ -120,6 +103,7 @@ __device__ void add_values(const MlaAttention &a, const Shared &smem, float *o, 
     }
 }
 
+template <class Cache>
 __global__ void __launch_bounds__(kThreads) mla_attention(MlaAttention a) {
     Shared &smem = *reinterpret_cast<Shared *>(shared_memory());
     int64_t groups = ceil_div(a.H, kHeads);
@@ -132,11 +116,11 @@ __global__ void __launch_bounds__(kThreads) mla_attention(MlaAttention a) {
         int64_t request = a.request[t], positions = a.position[t] + int64_t{1};
         for (int64_t from = 0; from < positions; from += kChunk) {
             int n = static_cast<int>(min(positions - from, int64_t{kChunk}));
-            score_chunk(a, smem, q, request, from, n, heads);
+            score_chunk<Cache>(a, smem, q, request, from, n, heads);
             __syncthreads();
             for (int g = warp_of_block(); g < heads; g += kWarps) share_chunk(smem, g, n, from == 0);
             __syncthreads();
-            add_values(a, smem, o, n, heads, from == 0, from + kChunk >= positions);
+            add_values<Cache>(a, smem, o, n, heads, from == 0, from + kChunk >= positions);
             __syncthreads();  // before the next chunk's scores
         }
     }
@@ -157,17 +141,17 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
             operation,
             {{"T", T, 0}, {"H", H}, {"C", C}, {"R", R}, {"A", A}, {"M", M}, {"B", B}, {"page_count", page_count}});
         require_type(operation, type);
-        require_cache(operation, cache);
+        require_cache(operation, cache, pages);
         if (T == 0) return;
         require_arrays(operation, {{"o_THC", o_THC},
                                    {"q_THX", q_THX},
-                                   {"pages", pages},
                                    {"table_AM", table_AM},
                                    {"request_T", request_T},
                                    {"position_T", position_T}});
+        require_pointers(operation, {{"pages", pages}});
         MlaAttention a{static_cast<float *>(o_THC),
                        static_cast<const float *>(q_THX),
-                       static_cast<const float *>(pages),
+                       pages,
                        table_AM,
                        request_T,
                        position_T,
@@ -181,7 +165,9 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
                        B,
                        page_count,
                        ctx->fault};
-        launch(operation, mla_attention, blocks_for(T * ceil_div(H, kHeads)), dim3(kThreads), sizeof(Shared),
-               ctx->stream, a);
+        with_cache(cache, [&](auto kind) {
+            launch(operation, mla_attention<decltype(kind)>, blocks_for(T * ceil_div(H, kHeads)), dim3(kThreads),
+                   sizeof(Shared), ctx->stream, a);
+        });
     });
 }

@@ -12,7 +12,8 @@ struct Rope {
 };
 
 // Pair z of a row: neighbours turn by the angle of the position, which is one of [0, S).
-__device__ inline void rotate_pair(float *y, const float *x, const Rope &rope, int64_t position, int64_t z) {
+template <class Y>
+__device__ void rotate_pair(Y *y, const float *x, const Rope &rope, int64_t position, int64_t z) {
     float cos = rope.cos[position * rope.Z + z], sin = rope.sin[position * rope.Z + z];
     float a = x[2 * z], b = x[2 * z + 1];
     y[2 * z] = a * cos - b * sin;

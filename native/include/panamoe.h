@@ -55,8 +55,9 @@ enum pm_type { PM_F32 = 0 };
  * dimension is short. */
 enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2 };
 
-/* How a row [X] of the latent cache is stored. PM_CACHE_F32: X floats. */
-enum pm_cache { PM_CACHE_F32 = 0 };
+/* How a row [X] of the latent cache is stored, its values behind each other. PM_CACHE_F32: X floats. PM_CACHE_BF16: X
+ * bfloat16, which pm_latent_append rounds to the nearest, ties to even. The CPU back end has PM_CACHE_F32 alone. */
+enum pm_cache { PM_CACHE_F32 = 0, PM_CACHE_BF16 = 1 };
 
 /* Where pm_allocate's memory lies: in the host's address space, or readable by the device alone. */
 enum pm_place { PM_HOST = 0, PM_DEVICE = 1 };

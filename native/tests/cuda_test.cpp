@@ -303,8 +303,8 @@ void test_arguments() {
     c.refused(pm_gemm(c, y, x, f32, w, nullptr, PM_W_F32, 1, 2, 0), "gemm: F is 0, must be at least 1");
     c.refused(pm_rms_norm(c, y, x, f32, w, f8, 1, 4, 0), "rms_norm: format is 2, must be 0 (F32) or 1 (BF16)");
     c.refused(pm_swiglu(c, y, x, nullptr, f32, 1, 2), "swiglu: up_NF is NULL");
-    c.refused(pm_mla_attention(c, y, x, f32, w, 1, index, index, index, 1, 1, 1, 2, 2, 1, 1, 1, 1),
-              "mla_attention: cache is 1, the CUDA back end has 0 (F32)");
+    c.refused(pm_mla_attention(c, y, x, f32, w, 2, index, index, index, 1, 1, 1, 2, 2, 1, 1, 1, 1),
+              "mla_attention: cache is 2, the CUDA back end has 0 (F32) and 1 (BF16)");
     // No rows: nothing is read, not even the pointers.
     c.ok(pm_rms_norm(c, nullptr, nullptr, f32, nullptr, PM_W_F32, 0, 4, 0), "rms_norm of no rows");
     c.ok(pm_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, 0, 2, 2), "gemm of no rows");

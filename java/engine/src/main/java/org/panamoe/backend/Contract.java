@@ -103,7 +103,7 @@ final class Contract {
 
     static Contract latentAppend(boolean device, LatentPages pages, Tensor kv_TX, Weight norm_C, Rows rows, Rope rope) {
         var c = new Contract("latentAppend", device)
-                .result("pages_SBX", "?BX", pages.pages_SBX(), DType.F32)
+                .result("pages_SBX", "?BX", pages.pages_SBX(), cached(pages))
                 .input("kv_TX", kv_TX)
                 .unscaled("norm_C", "C", norm_C)
                 .rows(rows)
@@ -121,7 +121,7 @@ final class Contract {
         var c = new Contract("mlaAttention", device)
                 .result("o_THC", o_THC)
                 .input("q_THX", q_THX)
-                .input("pages_SBX", "?BX", pages.pages_SBX())
+                .input("pages_SBX", "?BX", pages.pages_SBX(), cached(pages))
                 .rows(rows);
         c.set('R', c.of('X') - c.of('C'), "q_THX", q_THX);
         return c;
@@ -238,7 +238,11 @@ final class Contract {
     }
 
     private Contract input(String name, String letters, Tensor tensor) {
-        type(name, tensor, DType.F32);
+        return input(name, letters, tensor, DType.F32);
+    }
+
+    private Contract input(String name, String letters, Tensor tensor, DType type) {
+        type(name, tensor, type);
         shape(name, letters, tensor, tensor);
         aligned(name, tensor);
         place(name, tensor, tensor);
@@ -337,6 +341,11 @@ final class Contract {
         size[i] = n;
         nameOf[i] = name;
         argumentOf[i] = argument;
+    }
+
+    /** The latent cache may be BF16, too. */
+    private static DType cached(LatentPages pages) {
+        return pages.pages_SBX().dtype == DType.BF16 ? DType.BF16 : DType.F32;
     }
 
     private void type(String name, Tensor tensor, DType type) {

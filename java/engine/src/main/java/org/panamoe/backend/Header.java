@@ -22,6 +22,7 @@ final class Header {
     static final int OK = 0;
     static final int F32 = 0;
     static final int CACHE_F32 = 0;
+    static final int CACHE_BF16 = 1;
     static final int DEVICE = 1;
     static final int READ_BANDWIDTH = 0;
     static final int FMA_RATE = 1;

@@ -170,7 +170,7 @@ final class NativeKernels implements Kernels {
         call("latentAppend", () -> (int) pm.latentAppend.invokeExact(
                 context,
                 pages.pages_SBX().data,
-                Header.CACHE_F32,
+                pages.cache(),
                 kv_TX.data,
                 Header.F32,
                 norm_C.data().data,
@@ -202,7 +202,7 @@ final class NativeKernels implements Kernels {
                 q_THX.data,
                 Header.F32,
                 pages.pages_SBX().data,
-                Header.CACHE_F32,
+                pages.cache(),
                 rows.table_AM().data,
                 rows.request_T().data,
                 rows.position_T().data,

@@ -401,8 +401,7 @@ final class ReferenceKernels implements Kernels {
                 return row(w.data(), f, D);
             }
             case BF16 -> {
-                for (int d = 0; d < D; d++)
-                    row[d] = Float.intBitsToFloat(data.getAtIndex(JAVA_SHORT_UNALIGNED, from + d) << 16);
+                for (int d = 0; d < D; d++) row[d] = bf16(w.data(), from + d);
             }
             case F8_E4M3_B128 -> {
                 var scale = Objects.requireNonNull(w.scale());
@@ -416,12 +415,27 @@ final class ReferenceKernels implements Kernels {
 
     private static double[] row(Tensor x, long t, int D) {
         var row = new double[D];
-        for (int d = 0; d < D; d++) row[d] = x.getFloat(t * D + d);
+        for (int d = 0; d < D; d++) row[d] = x.dtype == DType.BF16 ? bf16(x, t * D + d) : x.getFloat(t * D + d);
         return row;
     }
 
+    private static float bf16(Tensor x, long i) {
+        return Float.intBitsToFloat(x.data.getAtIndex(JAVA_SHORT_UNALIGNED, i) << 16);
+    }
+
     private static void store(double[] row, Tensor y, long t) {
-        for (int d = 0; d < row.length; d++) y.setFloat(t * row.length + d, (float) row[d]);
+        for (int d = 0; d < row.length; d++) {
+            long at = t * row.length + d;
+            float value = (float) row[d];
+            if (y.dtype == DType.BF16) y.data.setAtIndex(JAVA_SHORT_UNALIGNED, at, toBf16(value));
+            else y.setFloat(at, value);
+        }
+    }
+
+    /** The nearest, ties to even. */
+    static short toBf16(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        return Float.isNaN(value) ? 0x7fff : (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
     }
 
     /** The first n values of a and b. */

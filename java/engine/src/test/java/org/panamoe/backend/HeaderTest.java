@@ -68,7 +68,9 @@ final class HeaderTest {
                         Map.entry("pm_status", Map.of("PM_OK", Header.OK, "PM_FAILED", 1)),
                         Map.entry("pm_type", Map.of("PM_F32", Header.F32)),
                         Map.entry("pm_format", formats),
-                        Map.entry("pm_cache", Map.of("PM_CACHE_F32", Header.CACHE_F32)),
+                        Map.entry(
+                                "pm_cache",
+                                Map.of("PM_CACHE_F32", Header.CACHE_F32, "PM_CACHE_BF16", Header.CACHE_BF16)),
                         Map.entry(
                                 "pm_scoring",
                                 Map.of("PM_SIGMOID", Scoring.SIGMOID.id, "PM_SOFTMAX", Scoring.SOFTMAX.id)),

@@ -1,6 +1,7 @@
 package org.panamoe.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.panamoe.backend.Close.assertClose;
 import static org.panamoe.backend.Close.assertSame;
 import static org.panamoe.backend.Close.fp32;
@@ -321,6 +322,78 @@ final class KernelsTest {
                 new Attention(List.of(700, 5), 2, 4, 48, 8, 16),
                 new Attention(List.of(130), 130, 2, 32, 4, 64),
                 new Attention(List.of(300, 129), 2, 6, 512, 64, 64)));
+    }
+
+    /** The same in BF16, each value rounded. */
+    private static LatentPages inBf16(Arena arena, LatentPages pages) {
+        var from = pages.pages_SBX();
+        var to = Tensor.allocate(arena, DType.BF16, from.dim(0), from.dim(1), from.dim(2));
+        for (long i = 0; i < from.size(); i++)
+            to.data.setAtIndex(ValueLayout.JAVA_SHORT, i, ReferenceKernels.toBf16(from.getFloat(i)));
+        return new LatentPages(to);
+    }
+
+    /** Whether this back end has a latent cache in BF16; if not, the call must say so. */
+    private static boolean hasBf16Cache(Variant variant, String function, Runnable call) {
+        if (!variant.name().equals("cpu")) return true;
+        assertThatThrownBy(call::run)
+                .isInstanceOf(KernelException.class)
+                .hasMessage(function + ": cache is 1, the CPU back end has 0 (F32)");
+        return false;
+    }
+
+    @ParameterizedTest
+    @MethodSource("attentions")
+    void mlaAttentionOverBf16Pages(Variant variant, Attention shape) {
+        int T = shape.T(), H = shape.H, C = shape.C, X = C + shape.R;
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            var given = attention(make, shape, 1);
+            var pages = inBf16(on.arena, given.pages);
+            var q_THX = make.floats(1, T, H, X);
+            float scale = 6 / (float) Math.sqrt(X);
+            var o_THC = on.out(T, H, C);
+            Tensor q = on.in(q_THX);
+            LatentPages cached = on.in(pages);
+            Rows rows = on.in(given.rows);
+            Runnable call = () -> on.kernels.mlaAttention(o_THC, q, cached, rows, scale);
+            if (!hasBf16Cache(variant, "mla_attention", call)) return;
+            call.run();
+            var expected_THC = Tensor.allocate(on.arena, DType.F32, T, H, C);
+            reference.mlaAttention(expected_THC, q_THX, pages, given.rows, scale);
+            assertClose(shape, values(expected_THC), on.floats(o_THC), C, fp32(X), C < 16 ? 0.5 : 0);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("attentions")
+    void latentAppendRoundsToBf16Pages(Variant variant, Attention shape) {
+        int T = shape.T(), C = shape.C, R = shape.R + shape.R % 2;
+        var even = new Attention(shape.lengths, shape.rowsOfEach, shape.H, C, R, shape.B);
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            var given = attention(make, even, 1);
+            var pages = inBf16(on.arena, given.pages);
+            Tensor kv_TX = make.floats(3, T, C + R), kv = on.in(kv_TX);
+            Weight norm_C = make.weight(QuantFormat.BF16, C), norm = on.in(norm_C);
+            Rope tables = make.rope(700, R), rope = on.in(tables);
+            LatentPages there = on.in(pages);
+            Rows rows = on.in(given.rows);
+            Runnable call = () -> on.kernels.latentAppend(there, kv, norm, 1e-6f, rows, rope);
+            if (!hasBf16Cache(variant, "latent_append", call)) return;
+            call.run();
+            reference.latentAppend(pages, kv_TX, norm_C, 1e-6f, given.rows, tables);
+            short[] expected = On.bf16Values(pages.pages_SBX()), actual = on.bf16(there.pages_SBX());
+            int different = 0;
+            for (int i = 0; i < expected.length; i++) {
+                // Where fp32 rounds to the other side of a tie the neighbour comes out, of one value in 2^16 or so.
+                assertThat(Math.abs(expected[i] - actual[i]))
+                        .as("value %d of %s", i, shape)
+                        .isLessThanOrEqualTo(1);
+                if (expected[i] != actual[i]) different++;
+            }
+            assertThat(different).isLessThanOrEqualTo(1 + T * (C + R) / 1000);
+        }
     }
 
     /** Requests whose pages lie in a random order; whatever no row may look at is NaN. */

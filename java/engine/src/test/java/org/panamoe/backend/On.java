@@ -3,6 +3,7 @@ package org.panamoe.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -77,6 +78,15 @@ final class On implements AutoCloseable {
         var floats = new float[(int) there.size()];
         host(there).getFloats(0, floats);
         return floats;
+    }
+
+    /** The bits. */
+    short[] bf16(Tensor there) {
+        return bf16Values(host(there));
+    }
+
+    static short[] bf16Values(Tensor host) {
+        return host.data.toArray(ValueLayout.JAVA_SHORT);
     }
 
     int[] ints(Tensor there) {
