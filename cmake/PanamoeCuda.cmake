@@ -58,6 +58,13 @@ foreach(test gemm exact grouped_gemm not_finite plain tables bad_tables)
   add_test(NAME tensor_gemm_${test} COMMAND tensor_gemm_test ${test})
 endforeach()
 
+add_executable(mla_test ${tests}/mla_test.cpp $<TARGET_OBJECTS:panamoe_emulated> $<TARGET_OBJECTS:panamoe_emulator>)
+panamoe_emulated(mla_test)
+target_link_libraries(mla_test PRIVATE Threads::Threads)
+foreach(test lengths heads drafts batches not_finite huge_scores bad_indices)
+  add_test(NAME mla_${test} COMMAND mla_test ${test})
+endforeach()
+
 # ---- The device ----
 
 find_program(PANAMOE_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
@@ -105,11 +112,14 @@ panamoe_library_symbols(library_symbols_cuda panamoe_cuda)
 panamoe_nvcc(object ${tests}/emulator_kernels.cu)
 add_custom_target(emulator_kernels ALL DEPENDS ${object})
 
-# What ptxas says of the tensor kernels.
-set(tensor_sources tensor_gemm.cu)
-list(TRANSFORM tensor_sources PREPEND ${PANAMOE_ROOT}/kernels/cuda/)
+# What ptxas says of the tensor kernels, and the registers that each of their threads can have.
 set(tensor_options ${nvcc_options})
 list(FILTER tensor_options EXCLUDE REGEX "^--generate-code")
-add_test(NAME tensor_kernels
-  COMMAND ${CMAKE_COMMAND} -DNVCC=${PANAMOE_NVCC} "-DOPTIONS=${tensor_options}" "-DSOURCES=${tensor_sources}"
-    -DMOST_REGISTERS=232 -DWORK=${CMAKE_CURRENT_BINARY_DIR}/cuda -P ${tests}/tensor_kernels.cmake)
+function(panamoe_tensor_kernels name most_registers)
+  add_test(NAME tensor_kernels_${name}
+    COMMAND ${CMAKE_COMMAND} -DNVCC=${PANAMOE_NVCC} "-DOPTIONS=${tensor_options}"
+      -DSOURCE=${PANAMOE_ROOT}/kernels/cuda/${name}.cu -DMOST_REGISTERS=${most_registers}
+      -DCUBIN=${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.cubin -P ${tests}/tensor_kernels.cmake)
+endfunction()
+panamoe_tensor_kernels(tensor_gemm 232)    # what setmaxnreg gives to those who multiply
+panamoe_tensor_kernels(mla_attention 255)  # 256 threads

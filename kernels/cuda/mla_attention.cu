@@ -10,6 +10,7 @@
 #include "attention.cuh"
 #include "cache.cuh"
 #include "cuda_context.hpp"
+#include "mla_attention_sm90.cuh"
 #include "product.cuh"
 
 namespace panamoe::cuda {
@@ -165,6 +166,7 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
                        B,
                        page_count,
                        ctx->fault};
+        if (ctx->tensor && mla_sm90::takes(a, cache)) return mla_sm90::attend(*ctx, operation, a);
         with_cache(cache, [&](auto kind) {
             launch(operation, mla_attention<decltype(kind)>, blocks_for(T * ceil_div(H, kHeads)), dim3(kThreads),
                    sizeof(Shared), ctx->stream, a);

@@ -11,33 +11,6 @@ namespace {
 
 constexpr float kUntouched = -3;
 
-// An array in the memory of a context.
-template <class T>
-class Device {
-  public:
-    Device(const Context &context, const std::vector<T> &host) : context_(context), n_(host.size()) {
-        context.ok(pm_allocate(context, &data_, bytes()), "allocate");
-        context.ok(pm_copy(context, data_, host.data(), bytes()), "copy to the device");
-    }
-    ~Device() { pm_free(context_, data_); }
-    Device(const Device &) = delete;
-    Device &operator=(const Device &) = delete;
-
-    operator T *() const { return static_cast<T *>(data_); }
-    int64_t bytes() const { return static_cast<int64_t>(n_ * sizeof(T)); }
-
-    std::vector<T> host() const {
-        std::vector<T> host(n_);
-        context_.ok(pm_copy(context_, host.data(), data_, bytes()), "copy to the host");
-        return host;
-    }
-
-  private:
-    const Context &context_;
-    size_t n_;
-    void *data_ = nullptr;
-};
-
 std::vector<float> filled(size_t n, float value = kUntouched) { return std::vector<float>(n, value); }
 
 std::vector<float> ascending(size_t n) {
