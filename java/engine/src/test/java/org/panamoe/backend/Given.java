@@ -79,6 +79,14 @@ final class Given {
         return (short) (Float.floatToRawIntBits(value) >>> 16);
     }
 
+    /** The same in BF16, each value rounded. */
+    static Tensor inBf16(Arena arena, Tensor from) {
+        var to = Tensor.allocate(arena, DType.BF16, from.dim(0), from.dim(1), from.dim(2));
+        for (long i = 0; i < from.size(); i++)
+            to.data.setAtIndex(ValueLayout.JAVA_SHORT, i, ReferenceKernels.toBf16(from.getFloat(i)));
+        return to;
+    }
+
     private byte e4m3() {
         int code = random.nextInt(256);
         return (byte) ((code & 0x7f) == 0x7f ? code - 1 : code); // no NaN

@@ -324,15 +324,6 @@ final class KernelsTest {
                 new Attention(List.of(300, 129), 2, 6, 512, 64, 64)));
     }
 
-    /** The same in BF16, each value rounded. */
-    private static LatentPages inBf16(Arena arena, LatentPages pages) {
-        var from = pages.pages_SBX();
-        var to = Tensor.allocate(arena, DType.BF16, from.dim(0), from.dim(1), from.dim(2));
-        for (long i = 0; i < from.size(); i++)
-            to.data.setAtIndex(ValueLayout.JAVA_SHORT, i, ReferenceKernels.toBf16(from.getFloat(i)));
-        return new LatentPages(to);
-    }
-
     /** Whether this back end has a latent cache in BF16; if not, the call must say so. */
     private static boolean hasBf16Cache(Variant variant, String function, Runnable call) {
         if (!variant.name().equals("cpu")) return true;
@@ -349,7 +340,7 @@ final class KernelsTest {
         try (var on = new On(variant.open())) {
             var make = new Given(on.arena, SEED);
             var given = attention(make, shape, 1);
-            var pages = inBf16(on.arena, given.pages);
+            var pages = new LatentPages(Given.inBf16(on.arena, given.pages.pages_SBX()));
             var q_THX = make.floats(1, T, H, X);
             float scale = 6 / (float) Math.sqrt(X);
             var o_THC = on.out(T, H, C);
@@ -373,7 +364,7 @@ final class KernelsTest {
         try (var on = new On(variant.open())) {
             var make = new Given(on.arena, SEED);
             var given = attention(make, even, 1);
-            var pages = inBf16(on.arena, given.pages);
+            var pages = new LatentPages(Given.inBf16(on.arena, given.pages.pages_SBX()));
             Tensor kv_TX = make.floats(3, T, C + R), kv = on.in(kv_TX);
             Weight norm_C = make.weight(QuantFormat.BF16, C), norm = on.in(norm_C);
             Rope tables = make.rope(700, R), rope = on.in(tables);
