@@ -39,6 +39,11 @@ final class RandomWeights {
         fill(x, 0x807fffff_807fffffL, 0x3f800000_3f800000L);
     }
 
+    /** F32 scores of a gate, 1/2 <= s < 1. */
+    void fillScores(Tensor s) {
+        fill(s, 0x007fffff_007fffffL, 0x3f000000_3f000000L);
+    }
+
     private @Nullable Tensor scale(Arena arena, QuantFormat format, int... shape) {
         if (!format.scaled()) return null;
         var scale = Tensor.allocate(

@@ -4,8 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.data.Offset.offset;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.ExpertTable;
 import org.panamoe.tensor.DType;
@@ -13,19 +17,27 @@ import org.panamoe.tensor.QuantFormat;
 import org.panamoe.tensor.Tensor;
 
 class GroupedGemmBenchmarkTest {
+    static Stream<Arguments> backendsAndFormats() {
+        return Host.backends()
+                .flatMap(backend -> Arrays.stream(QuantFormat.values()).map(format -> Arguments.of(backend, format)));
+    }
+
     @ParameterizedTest
-    @EnumSource
-    void whatIsMeasuredIsTheProduct(QuantFormat format) {
-        var benchmark = benchmark(format, 3, "130x192");
+    @MethodSource("backendsAndFormats")
+    void whatIsMeasuredIsTheProduct(String backend, QuantFormat format) {
+        var benchmark = benchmark(Host.present(backend), format, 3, "130x192");
         try (var reference = Backend.require("reference");
                 var arena = Arena.ofConfined()) {
-            benchmark.groupedGemm(new GroupedGemmBenchmark.Rates());
+            benchmark.groupedGemm(new Rates());
+            var host = new Host(benchmark.kernels, arena);
             var expected_NF = Tensor.allocate(arena, DType.F32, 24, 130);
+            var w_E = benchmark.w_E.w_E.stream().map(host::weight).toList();
             reference.groupedGemm(
                     expected_NF,
-                    benchmark.x_ND,
-                    new ExpertTable(reference, arena, benchmark.w_E.w_E),
-                    benchmark.offset_E1);
+                    host.tensor(benchmark.x_ND),
+                    new ExpertTable(reference, arena, w_E),
+                    host.tensor(benchmark.offset_E1));
+            var y_NF = host.tensor(benchmark.y_NF);
             for (int n = 0; n < 24; n++) {
                 double rms = 0;
                 for (int f = 0; f < 130; f++) rms += Math.pow(expected_NF.getFloat(n * 130 + f), 2) / 130;
@@ -33,7 +45,7 @@ class GroupedGemmBenchmarkTest {
                 assertThat(rms).isGreaterThan(0);
                 for (int f = 0; f < 130; f++)
                     // fp32 in and out, sums of 192: rounding stays far below 1e-5 of the row.
-                    assertThat(benchmark.y_NF.getFloat(n * 130 + f))
+                    assertThat(y_NF.getFloat(n * 130 + f))
                             .as("%s, row %d, column %d", format, n, f)
                             .isCloseTo(expected_NF.getFloat(n * 130 + f), offset((float) (1e-5 * rms)));
             }
@@ -45,10 +57,10 @@ class GroupedGemmBenchmarkTest {
     @ParameterizedTest
     @EnumSource
     void ratesCountEveryByteAndOperationOnce(QuantFormat format) {
-        var benchmark = benchmark(format, 2, "256x128");
+        var benchmark = benchmark("cpu", format, 2, "256x128");
         try {
             benchmark.measureLimits();
-            var rates = new GroupedGemmBenchmark.Rates();
+            var rates = new Rates();
             benchmark.groupedGemm(rates);
             benchmark.groupedGemm(rates);
             long weight = switch (format) {
@@ -66,8 +78,9 @@ class GroupedGemmBenchmarkTest {
         }
     }
 
-    private static GroupedGemmBenchmark benchmark(QuantFormat format, int rows, String expert) {
+    private static GroupedGemmBenchmark benchmark(String backend, QuantFormat format, int rows, String expert) {
         var benchmark = new GroupedGemmBenchmark();
+        benchmark.backend = backend;
         benchmark.format = format;
         benchmark.rows = rows;
         benchmark.expert = expert;

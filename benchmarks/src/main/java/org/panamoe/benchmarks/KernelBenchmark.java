@@ -1,0 +1,98 @@
+package org.panamoe.benchmarks;
+
+import java.lang.foreign.Arena;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+import org.panamoe.backend.Backend;
+import org.panamoe.backend.Kernels;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.Tensor;
+
+/**
+ * One kernel on one back end. The time of a call is the host's, until the result is there: on a device it includes the
+ * launch and the wait.
+ */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.Throughput)
+@OutputTimeUnit(TimeUnit.SECONDS)
+@Fork(value = 1, jvmArgsAppend = "--enable-native-access=ALL-UNNAMED")
+@Warmup(iterations = 2, time = 1)
+@Measurement(iterations = 3, time = 1)
+public abstract class KernelBenchmark {
+    /** Bytes that pass through a device's cache before every call: several times what it holds. */
+    private static final long FLUSHED = 256L << 20;
+
+    @Param("cpu")
+    public String backend = "cpu";
+
+    /** Options of the back end. */
+    @Param("")
+    public String options = "";
+
+    final Arena arena = Arena.ofShared();
+    Kernels kernels;
+    float bandwidth;
+    float fmaRate;
+    private @Nullable Tensor flushed;
+
+    @Setup
+    public final void open() {
+        kernels = Backend.require(backend, options);
+        if (kernels.onDevice()) flushed = kernels.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
+        prepare(new Inputs(kernels, arena, 1));
+    }
+
+    /** A shared machine's limits change from second to second. */
+    @Setup(Level.Iteration)
+    public final void measureLimits() {
+        bandwidth = kernels.readBandwidth();
+        fmaRate = kernels.fmaRate();
+    }
+
+    /** A model reads gigabytes between two calls of a kernel: none finds its inputs in a device's cache. */
+    @Setup(Level.Invocation)
+    public final void flushCache() {
+        if (flushed == null) return;
+        kernels.copy(flushed.rows(0, 1), flushed.rows(1, 2));
+        kernels.synchronize();
+    }
+
+    @TearDown
+    public final void close() {
+        arena.close();
+        kernels.close();
+    }
+
+    /** Makes what {@link #launch} takes. */
+    abstract void prepare(Inputs inputs);
+
+    /** The call: a device has only enqueued it when this returns, so events around it tell the device's own time. */
+    abstract void launch();
+
+    /** What a call must read and write. */
+    abstract double bytes();
+
+    abstract double flops();
+
+    final void call(Rates rates) {
+        launch();
+        kernels.synchronize();
+        double bytes = bytes(), flops = flops();
+        rates.GB += bytes / 1e9;
+        rates.GFLOP += flops / 1e9;
+        rates.ofBandwidth += bytes / bandwidth;
+        rates.ofFmaRate += flops / fmaRate;
+    }
+}

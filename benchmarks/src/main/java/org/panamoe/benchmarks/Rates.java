@@ -1,0 +1,21 @@
+package org.panamoe.benchmarks;
+
+import org.openjdk.jmh.annotations.AuxCounters;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.State;
+
+/** What a kernel did in one second: columns of the result. */
+@State(Scope.Thread)
+@AuxCounters(AuxCounters.Type.OPERATIONS)
+public class Rates {
+    /** 1e9 bytes of what the call must read and write, each counted once. */
+    public double GB;
+
+    /** 1e9 multiplications and additions. */
+    public double GFLOP;
+
+    /** Of the read bandwidth and the FMA rate that this machine showed right before the iteration; 1 is all. */
+    public double ofBandwidth;
+
+    public double ofFmaRate;
+}
