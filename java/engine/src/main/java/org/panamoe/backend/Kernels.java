@@ -30,6 +30,11 @@ public interface Kernels extends AutoCloseable {
     /** Whether its memory is a device's, which Java cannot read. */
     boolean onDevice();
 
+    /** What a latent cache best holds: BF16 where attention rounds to it anyway, on tensor cores; else F32. */
+    default DType latentType() {
+        return DType.F32;
+    }
+
     void synchronize();
 
     /** Bytes per second that this back end reads from memory with all its threads, measured now. */

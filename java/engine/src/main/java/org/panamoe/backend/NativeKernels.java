@@ -75,6 +75,11 @@ final class NativeKernels implements Kernels {
     }
 
     @Override
+    public DType latentType() {
+        return describe().contains("math=tensor") ? DType.BF16 : DType.F32;
+    }
+
+    @Override
     public void synchronize() {
         call("synchronize", () -> (int) pm.synchronize.invokeExact(context));
     }

@@ -9,11 +9,11 @@ import org.panamoe.backend.Kernels;
 import org.panamoe.backend.LatentPages;
 import org.panamoe.backend.Rope;
 import org.panamoe.checkpoint.ModelConfig;
-import org.panamoe.tensor.DType;
 
 /**
  * What attention remembers: for each position and layer (the MTP module's among them) one row of latent and rotated key,
- * in pages of {@value #B} positions that sequences take and give back. A page id means the same page in every layer.
+ * in pages of {@value #B} positions that sequences take and give back. A page id means the same page in every layer. Rows
+ * are of the back end's {@link Kernels#latentType}.
  */
 public final class LatentCache implements AutoCloseable {
     /** Positions in a page. */
@@ -176,7 +176,7 @@ public final class LatentCache implements AutoCloseable {
     private LatentPages[] allocate(Kernels kernels, ModelConfig config, int pages) {
         int X = config.kvLoraRank() + config.qkRopeHeadDim();
         return IntStream.range(0, layers(config))
-                .mapToObj(layer -> new LatentPages(kernels.allocate(arena, DType.F32, pages, B, X)))
+                .mapToObj(layer -> new LatentPages(kernels.allocate(arena, kernels.latentType(), pages, B, X)))
                 .toArray(LatentPages[]::new);
     }
 
