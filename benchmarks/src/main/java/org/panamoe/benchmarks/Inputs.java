@@ -42,12 +42,17 @@ final class Inputs {
 
     /** See {@link RandomWeights#fill}. */
     Tensor activations(long... shape) {
-        return filled(random::fill, shape);
+        return filled(DType.F32, random::fill, shape);
+    }
+
+    /** F32 or BF16; see {@link RandomWeights#fill}. */
+    Tensor latents(DType dtype, long... shape) {
+        return filled(dtype, random::fill, shape);
     }
 
     /** See {@link RandomWeights#fillScores}. */
     Tensor scores(long... shape) {
-        return filled(random::fillScores, shape);
+        return filled(DType.F32, random::fillScores, shape);
     }
 
     Tensor ints(int... values) {
@@ -56,16 +61,16 @@ final class Inputs {
         }
     }
 
-    private Tensor filled(Filling filling, long... shape) {
-        var there = kernels.allocate(arena, DType.F32, shape);
+    private Tensor filled(DType dtype, Filling filling, long... shape) {
+        var there = kernels.allocate(arena, dtype, shape);
         if (!kernels.onDevice()) {
             filling.fill(there);
             return there;
         }
         var flat = there.as(there.size());
         try (var local = Arena.ofConfined()) {
-            long most = Math.min(flat.size(), PIECE / Float.BYTES);
-            var piece = Tensor.allocate(local, DType.F32, most);
+            long most = Math.min(flat.size(), PIECE / dtype.bytes);
+            var piece = Tensor.allocate(local, dtype, most);
             for (long from = 0; from < flat.size(); from += most) {
                 long size = Math.min(most, flat.size() - from);
                 filling.fill(piece);

@@ -17,12 +17,15 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.Kernels;
+import org.panamoe.jcuda.CudaStream;
+import org.panamoe.jcuda.EventTimer;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 
 /**
  * One kernel on one back end. The time of a call is the host's, until the result is there: on a device it includes the
- * launch and the wait.
+ * launch and the wait. The cuda back end runs on a stream of JCuda's, with events around each call: the device's time is
+ * {@code deviceSeconds} by the score.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
@@ -46,10 +49,18 @@ public abstract class KernelBenchmark {
     float bandwidth;
     float fmaRate;
     private @Nullable Tensor flushed;
+    private @Nullable CudaStream stream;
+    private @Nullable EventTimer timer;
 
     @Setup
     public final void open() {
-        kernels = Backend.require(backend, options);
+        if (backend.equals("cuda")) {
+            stream = CudaStream.open(0);
+            timer = stream.timer();
+            kernels = stream.kernels(options);
+        } else {
+            kernels = Backend.require(backend, options);
+        }
         if (kernels.onDevice()) flushed = kernels.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
         prepare(new Inputs(kernels, arena, 1));
     }
@@ -73,12 +84,14 @@ public abstract class KernelBenchmark {
     public final void close() {
         arena.close();
         kernels.close();
+        if (timer != null) timer.close();
+        if (stream != null) stream.close();
     }
 
     /** Makes what {@link #launch} takes. */
     abstract void prepare(Inputs inputs);
 
-    /** The call: a device has only enqueued it when this returns, so events around it tell the device's own time. */
+    /** The call: a device has only enqueued it when this returns. */
     abstract void launch();
 
     /** What a call must read and write. */
@@ -87,8 +100,11 @@ public abstract class KernelBenchmark {
     abstract double flops();
 
     final void call(Rates rates) {
+        if (timer != null) timer.start();
         launch();
+        if (timer != null) timer.stop();
         kernels.synchronize();
+        if (timer != null) rates.deviceSeconds += timer.seconds();
         double bytes = bytes(), flops = flops();
         rates.GB += bytes / 1e9;
         rates.GFLOP += flops / 1e9;

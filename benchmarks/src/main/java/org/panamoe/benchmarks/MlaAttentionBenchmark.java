@@ -30,6 +30,10 @@ public class MlaAttentionBenchmark extends KernelBenchmark {
     @Param({"1", "32", "128"})
     public int batch = 1;
 
+    /** Of the latents: F32 or, on a device, BF16. */
+    @Param("F32")
+    public DType cache = DType.F32;
+
     Tensor o_THC;
     Tensor q_THX;
     LatentPages pages;
@@ -41,7 +45,7 @@ public class MlaAttentionBenchmark extends KernelBenchmark {
         int M = Math.ceilDiv(depth, B);
         q_THX = inputs.activations(batch, heads, C + R);
         o_THC = inputs.result(DType.F32, batch, heads, C);
-        pages = new LatentPages(inputs.activations((long) batch * M, B, C + R));
+        pages = new LatentPages(inputs.latents(cache, (long) batch * M, B, C + R));
         int[] table_AM =
                 IntStream.range(0, batch * M).map(i -> i % M * batch + i / M).toArray();
         int[] position_T = IntStream.generate(() -> depth - 1).limit(batch).toArray();
@@ -64,7 +68,7 @@ public class MlaAttentionBenchmark extends KernelBenchmark {
     /** Queries, results, and each latent that is seen once for all heads. */
     @Override
     double bytes() {
-        return q_THX.bytes() + o_THC.bytes() + (double) batch * depth * (C + R) * Float.BYTES;
+        return q_THX.bytes() + o_THC.bytes() + (double) batch * depth * (C + R) * cache.bytes;
     }
 
     /** Scores over C + R values, sums over C. */

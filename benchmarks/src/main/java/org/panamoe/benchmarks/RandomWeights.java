@@ -34,9 +34,10 @@ final class RandomWeights {
         return new Weight(format, data, scale(arena, format, shape));
     }
 
-    /** F32 activations, 1 <= |x| < 2. */
+    /** F32 or BF16 activations, 1 <= |x| < 2. */
     void fill(Tensor x) {
-        fill(x, 0x807fffff_807fffffL, 0x3f800000_3f800000L);
+        if (x.dtype == DType.BF16) fill(x, 0x807f807f_807f807fL, 0x3f803f80_3f803f80L);
+        else fill(x, 0x807fffff_807fffffL, 0x3f800000_3f800000L);
     }
 
     /** F32 scores of a gate, 1/2 <= s < 1. */

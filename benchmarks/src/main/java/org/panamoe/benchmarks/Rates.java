@@ -4,7 +4,7 @@ import org.openjdk.jmh.annotations.AuxCounters;
 import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.State;
 
-/** What a kernel did in one second: columns of the result. */
+/** What a kernel did in one second, of the host's clock unless it says otherwise: columns of the result. */
 @State(Scope.Thread)
 @AuxCounters(AuxCounters.Type.OPERATIONS)
 public class Rates {
@@ -18,4 +18,7 @@ public class Rates {
     public double ofBandwidth;
 
     public double ofFmaRate;
+
+    /** By the device's own clock, for the call alone; 0 where there is no device. */
+    public double deviceSeconds;
 }

@@ -6,7 +6,7 @@ import static org.assertj.core.data.Offset.offset;
 import java.lang.foreign.Arena;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.LatentPages;
 import org.panamoe.backend.Rows;
@@ -18,9 +18,9 @@ class MlaAttentionBenchmarkTest {
 
     /** Softmax and sums in double, over the positions in the order of the requests and not of the pages. */
     @ParameterizedTest
-    @MethodSource("org.panamoe.benchmarks.Host#backends")
-    void whatIsMeasuredIsAttention(String backend) {
-        var benchmark = benchmark(Host.present(backend));
+    @CsvSource({"cpu, F32", "cudaemu, F32", "cudaemu, BF16"})
+    void whatIsMeasuredIsAttention(String backend, DType cache) {
+        var benchmark = benchmark(Host.present(backend), cache);
         try (var reference = Backend.require("reference");
                 var arena = Arena.ofConfined()) {
             benchmark.mlaAttention(new Rates());
@@ -50,7 +50,7 @@ class MlaAttentionBenchmarkTest {
 
     @Test
     void ratesCountEveryLatentOnceForAllHeads() {
-        var benchmark = benchmark("cpu");
+        var benchmark = benchmark("cpu", DType.F32);
         try {
             benchmark.measureLimits();
             var rates = new Rates();
@@ -65,9 +65,10 @@ class MlaAttentionBenchmarkTest {
         }
     }
 
-    private static MlaAttentionBenchmark benchmark(String backend) {
+    private static MlaAttentionBenchmark benchmark(String backend, DType cache) {
         var benchmark = new MlaAttentionBenchmark();
         benchmark.backend = backend;
+        benchmark.cache = cache;
         benchmark.heads = HEADS;
         benchmark.depth = DEPTH;
         benchmark.batch = BATCH;

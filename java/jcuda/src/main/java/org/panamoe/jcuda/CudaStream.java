@@ -45,9 +45,14 @@ public final class CudaStream implements AutoCloseable {
         return new CudaStream(index);
     }
 
-    /** The cuda back end on this stream. */
+    /** The cuda back end on this stream, with its default options. */
     public Kernels kernels() {
-        return JCudaBackend.open(context, stream);
+        return kernels("");
+    }
+
+    /** @param options further ones for pm_open: {@code math=tensor} */
+    public Kernels kernels(String options) {
+        return JCudaBackend.open(context, stream, options);
     }
 
     public EventTimer timer() {

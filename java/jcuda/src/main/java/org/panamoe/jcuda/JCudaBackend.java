@@ -16,13 +16,19 @@ public final class JCudaBackend {
      * Close the kernels before the stream.
      *
      * @param stream a stream of {@code context}; one that was never created is the legacy default stream
+     * @param more further options for pm_open, separated by spaces
      * @throws IllegalArgumentException if the stream belongs to another context, or the back end refuses it
      * @throws IllegalStateException if the back end is absent, with the reason
      */
-    public static Kernels open(CUcontext context, CUstream stream) {
+    public static Kernels open(CUcontext context, CUstream stream, String more) {
         try (var _ = new Current(context)) {
-            return Backend.require("cuda", options(context, stream));
+            return Backend.require("cuda", (options(context, stream) + " " + more).strip());
         }
+    }
+
+    /** With the back end's default options. */
+    public static Kernels open(CUcontext context, CUstream stream) {
+        return open(context, stream, "");
     }
 
     /** For pm_open; {@code context} is current. */
