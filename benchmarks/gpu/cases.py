@@ -26,7 +26,7 @@ class Gemm:
     def name(self):
         return f"gemm {self.format} {self.groups} x {self.rows}, {self.F}, {self.D}"
 
-    def jmh(self):
+    def jmh(self, tensor=False):
         return "GroupedGemmBenchmark.groupedGemm", {
             "format": self.format,
             "experts": self.groups,
@@ -47,7 +47,7 @@ class Gemm:
         scales = rows * (self.D // BLOCK) * FLOAT if x == FP8 else 0
         return weights + rows * (self.D * x + self.F * y) + scales
 
-    def our_bytes(self):
+    def our_bytes(self, tensor=False):
         return self.bytes(FLOAT, FLOAT)
 
 
@@ -68,8 +68,14 @@ class Mla:
     def name(self):
         return f"mla {self.heads} heads, {self.batch} x {self.depth}"
 
-    def jmh(self):
-        return "MlaAttentionBenchmark.mlaAttention", {"heads": self.heads, "batch": self.batch, "depth": self.depth}
+    def jmh(self, tensor=False):
+        """The tensor kernel is for a cache in bf16."""
+        return "MlaAttentionBenchmark.mlaAttention", {
+            "heads": self.heads,
+            "batch": self.batch,
+            "depth": self.depth,
+            "cache": "BF16" if tensor else "F32",
+        }
 
     def flops(self):
         return 2 * self.batch * self.heads * self.depth * (self.X + self.C)
@@ -77,8 +83,8 @@ class Mla:
     def bytes(self, latent, activation):
         return self.batch * (self.depth * self.X * latent + self.heads * (self.X + self.C) * activation)
 
-    def our_bytes(self):
-        return self.bytes(FLOAT, FLOAT)
+    def our_bytes(self, tensor=False):
+        return self.bytes(BF16 if tensor else FLOAT, FLOAT)
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,14 @@ class Route:
     def name(self):
         return f"route {self.rule}, {self.tokens} tokens"
 
-    def jmh(self):
+    def jmh(self, tensor=False):
         return "RouteBenchmark.route", {"rule": self.rule, "tokens": self.tokens}
 
     def flops(self):
         E, K = self.RULES[self.rule][:2]
         return self.tokens * (E + 3 * K)
 
-    def our_bytes(self):
+    def our_bytes(self, tensor=False):
         E, K = self.RULES[self.rule][:2]
         return 4 * (self.tokens * E + E + 4 * self.tokens * K + E + 1)
 

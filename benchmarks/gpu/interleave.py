@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,16 +65,17 @@ class Peers:
         return line
 
 
-def median(histogram):
-    """Of JMH's [value, count] pairs, and how many there are."""
-    pairs = sorted((value, count) for fork in histogram for iteration in fork for value, count in iteration)
-    total = sum(count for _, count in pairs)
-    seen = 0
-    for value, count in pairs:
-        seen += count
-        if 2 * seen >= total:
-            return value, total
-    raise ValueError("JMH measured nothing")
+def times(metrics):
+    """Microseconds of a call by the host's clock and, if there is one, by the device's: the medians of JMH's iterations,
+    and how many there are."""
+    def values(metric):
+        return [value for fork in metric["rawData"] for value in fork]
+
+    rates = values(metrics["primaryMetric"])  # calls in a microsecond
+    device = values(metrics["secondaryMetrics"]["deviceSeconds"])  # seconds in a microsecond
+    host_us = statistics.median(1 / rate for rate in rates)
+    device_us = statistics.median(1e6 * seconds / rate for seconds, rate in zip(device, rates, strict=True))
+    return host_us, device_us, len(rates)
 
 
 def why(output):
@@ -88,11 +90,12 @@ def why(output):
 def ours(panamoe, backend, options, given, deadline):
     """One case by JMH, in a JVM of its own, so that a crash costs no other case."""
     name = f"panamoe {backend}" + (f" {options}" if options else "")
-    benchmark, params = given.jmh()
+    tensor = "math=tensor" in options
+    benchmark, params = given.jmh(tensor)
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "jmh.json")
-        command = [panamoe, "jmh", f"{benchmark}$", "-f", "0", "-bm", "sample", "-tu", "us"]
-        command += ["-wi", "1", "-w", "200ms", "-i", "1", "-r", "400ms", "-rf", "json", "-rff", file]
+        command = [panamoe, "jmh", f"{benchmark}$", "-f", "0", "-bm", "thrpt", "-tu", "us"]
+        command += ["-wi", "1", "-w", "200ms", "-i", "5", "-r", "100ms", "-rf", "json", "-rff", file]
         if options:
             command += ["-p", f"options={options}"]
         for key, value in {"backend": backend, **params}.items():
@@ -107,12 +110,13 @@ def ours(panamoe, backend, options, given, deadline):
             return {"name": name, "absent": f"{e}"}
         try:
             with open(file) as f:
-                us, runs = median(json.load(f)[0]["primaryMetric"]["rawDataHistogram"])
-        except (OSError, ValueError, LookupError):
+                host_us, device_us, runs = times(json.load(f)[0])
+        except (OSError, ValueError, LookupError, ZeroDivisionError):
             return {"name": name, "absent": why(done.stdout)}
-    return {
-        "name": name, "us": us, "runs": runs, "bytes": given.our_bytes(),
-        "note": "by the host's clock: with launch and wait"}
+    result = {"name": name, "runs": runs, "bytes": given.our_bytes(tensor)}
+    if device_us > 0:
+        return {**result, "us": device_us, "host_us": host_us}
+    return {**result, "us": host_us, "note": "by the host's clock: with launch and wait"}
 
 
 def measure(options, known, write):
@@ -127,7 +131,7 @@ def measure(options, known, write):
                 if time.monotonic() >= deadline:
                     measured["stopped"] = f"time was up before {given.name} of round {measured['rounds'] + 1}"
                     return measured
-                found = [ours(options.panamoe, options.backend, options.options, given, deadline)]
+                found = [ours(options.panamoe, options.backend, more, given, deadline) for more in options.options]
                 found += peers.ask(given.name, deadline)
                 for result in found:
                     measured["results"].append({"case": given.name, "round": measured["rounds"] + 1, **result})
@@ -160,9 +164,12 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, default=280, help="for all of it")
     parser.add_argument("--rounds", type=int, default=5, help="at most")
     parser.add_argument("--backend", default="cuda")
-    parser.add_argument("--options", default="", help="of the back end")
+    parser.add_argument(
+        "--options", action="append", help="of the back end; several times for several of ours; both kinds of math for cuda")
     parser.add_argument("--only", default="", help="cases whose name has this regular expression")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.options = options.options or (["math=tensor", "math=exact"] if options.backend == "cuda" else [""])
+    return options
 
 
 def main(arguments):

@@ -81,7 +81,7 @@ def summarize(measured, calibration):
             entry.update(
                 us=us, rounds_us=times, runs=sum(result["runs"] for result in results if "us" in result),
                 gb_per_second=last["bytes"] / us / 1e3, tflops=given.flops() / us / 1e6)
-            for key in ("error", "note"):
+            for key in ("host_us", "error", "note"):
                 if key in last:
                     entry[key] = last[key]
             copy = calibration.get("copy_bytes_per_second")
@@ -124,6 +124,11 @@ def collect(folder):
 
 def percent(share):
     return "" if share is None else f"{100 * share:.0f} %"
+
+
+def note(entry):
+    host = [f"{entry['host_us']:.1f} us by the host's clock"] if "host_us" in entry else []
+    return "; ".join(host + [entry["note"]] if "note" in entry else host)
 
 
 def row(*cells):
@@ -175,7 +180,7 @@ def table(report):
                     row(
                         entry["case"], entry["name"], f"{entry['us']:.1f}", f"{entry['gb_per_second']:.0f}",
                         percent(entry.get("share_of_copy_bandwidth")), f"{entry['tflops']:.1f}",
-                        percent(entry.get("share_of_matrix_rate")), entry.get("note", "")))
+                        percent(entry.get("share_of_matrix_rate")), note(entry)))
     else:
         lines.append("Nothing was measured.")
     lines += [

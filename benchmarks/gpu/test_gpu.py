@@ -21,7 +21,9 @@ import interleave  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
 
-JMH = """[{"primaryMetric": {"rawDataHistogram": [[[[4.0, 1], [2.0, 3], [3.0, 1]]]]}}]"""
+# Calls in a microsecond, and seconds of the device in one: the calls take 4, 5, 8 us, the device 2, 4, 6 of them.
+JMH = """[{"primaryMetric": {"rawData": [[0.25, 0.2, 0.125]]},
+ "secondaryMetrics": {"deviceSeconds": {"rawData": [[0.5e-6, 0.8e-6, 0.75e-6]]}}}]"""
 
 # What stands for the bundle's program: JMH's file, JUnit's summary, and a back end that is not there.
 PANAMOE = f"""#!/bin/sh
@@ -41,6 +43,9 @@ jmh)
     ;;
 esac
 """
+
+
+OURS = ("panamoe cuda math=tensor", "panamoe cuda math=exact")
 
 
 class Folder(unittest.TestCase):
@@ -165,22 +170,29 @@ class InterleaveTest(Folder):
     def options(self, *more):
         return interleave.parse(["--panamoe", self.panamoe, "--to", os.path.join(self.folder, "measured.json"), *more])
 
-    def test_median_of_a_histogram(self):
-        self.assertEqual(interleave.median([[[[4.0, 1], [2.0, 3]], [[3.0, 1]]]]), (2.0, 5))
+    def test_times_are_medians_of_the_iterations(self):
+        host_us, device_us, runs = interleave.times(json.loads(JMH)[0])
+        self.assertAlmostEqual(host_us, 5)
+        self.assertAlmostEqual(device_us, 4)
+        self.assertEqual(runs, 3)
         with self.assertRaises(ValueError):
-            interleave.median([[[]]])
+            interleave.times(
+                {"primaryMetric": {"rawData": [[]]}, "secondaryMetrics": {"deviceSeconds": {"rawData": [[]]}}})
 
     def test_ours_and_peers_alternate_in_every_round(self):
         known = [cases.Mla(16, 128, 1024), cases.Route("V3", 1)]
         written = []
         measured = interleave.measure(self.options("--rounds", "2"), known, lambda m: written.append(len(m["results"])))
         order = [(result["round"], result["case"], result["name"]) for result in measured["results"]]
-        once = [(given.name, name) for given in known for name in ("panamoe cuda", "peers by PyTorch")]
+        once = [(given.name, name) for given in known for name in OURS + ("peers by PyTorch",)]
         self.assertEqual(order, [(r, *pair) for r in (1, 2) for pair in once])
-        self.assertEqual(written, [2, 4, 6, 8, 8])
-        self.assertEqual(measured["results"][0]["us"], 2.0)
-        self.assertEqual(measured["results"][0]["bytes"], known[0].our_bytes())
-        self.assertIn("torch cannot be imported", measured["results"][1]["absent"])
+        self.assertEqual(written, [3, 6, 9, 12, 12])
+        tensor, exact, absent = measured["results"][:3]
+        self.assertAlmostEqual(tensor["us"], 4)
+        self.assertAlmostEqual(tensor["host_us"], 5)
+        self.assertEqual(tensor["bytes"], known[0].our_bytes(tensor=True))
+        self.assertEqual(exact["bytes"], known[0].our_bytes())
+        self.assertIn("torch cannot be imported", absent["absent"])
 
     def test_an_absent_back_end_says_why(self):
         found = interleave.ours(self.panamoe, "none", "", cases.CASES[0], time.monotonic() + 20)
@@ -210,7 +222,7 @@ class InterleaveTest(Folder):
              "--rounds", "1"])
         with open(os.path.join(self.folder, "m.json")) as f:
             measured = json.load(f)
-        self.assertEqual(len(measured["results"]), 2)
+        self.assertEqual(len(measured["results"]), 3)
 
 
 CALIBRATION = {
@@ -303,7 +315,7 @@ class RunTest(Folder):
         self.assertEqual(found["machine"]["doctor"], {"cpu": "one"})
         self.assertIn("torch cannot be imported", found["calibration"]["absent"])
         self.assertEqual([check["verdict"] for check in found["checks"]], ["passed"] * 4)
-        self.assertEqual({entry["us"] for entry in found["results"] if entry["name"] == "panamoe cuda"}, {2.0})
+        self.assertEqual({round(entry["us"], 6) for entry in found["results"] if entry["name"] in OURS}, {4})
         self.assertIn("calibration", found["failed_stages"])
         self.assertEqual(sorted(os.listdir(out)), ["gpu.json", "gpu.md", "log.txt"])
 
