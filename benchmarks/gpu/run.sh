@@ -77,9 +77,7 @@ stage doctor 30 doctor.json "$panamoe" doctor --json
 stage calibration 60 calibration.json "$python" "$here/peers.py" calibrate
 tests kernels 110 KernelsTest PANAMOE_REQUIRE="$backend"
 tests units 20 GoldenUnitsTest PANAMOE_REQUIRE="$backend"
-tests twins 60 TwinTest PANAMOE_REQUIRE="$backend,cudaemu"
-# The same with the tensor kernels wherever they fit, however small the shape.
-tests twins-tensor 60 TwinTest PANAMOE_REQUIRE="$backend,cudaemu" PANAMOE_CUDA=tensor
+tests twins 100 TwinTest PANAMOE_REQUIRE="$backend,cudaemu"
 seconds=$((total - SECONDS - 10))
 stage measured $((seconds + 5)) measured.log "$python" "$here/interleave.py" --panamoe "$panamoe" \
     --to "$parts/measured.json" --seconds "$seconds" --backend "$backend"

@@ -25,8 +25,7 @@ import org.panamoe.tensor.Weight;
  */
 final class TwinTest {
     private static final long SEED = 20250711;
-    private static final Variant DEVICE = new Variant("cuda", "");
-    private static final Variant EMULATOR = new Variant("cudaemu", "");
+    private static final List<String> OPTIONS = List.of("math=exact", "math=tensor");
 
     /** What a back end makes of the case's inputs; whole numbers as floats. */
     interface Computation {
@@ -44,24 +43,24 @@ final class TwinTest {
         }
     }
 
-    static List<Case> cases() {
-        return CASES;
+    static Stream<Arguments> optionsAndCases() {
+        return OPTIONS.stream().flatMap(options -> CASES.stream().map(given -> Arguments.of(options, given)));
     }
 
     static Stream<Arguments> variantsAndCases() {
-        var variants = new ArrayList<>(Variant.fast());
-        if (variants.stream().noneMatch(variant -> variant.name().equals(EMULATOR.name()))) variants.add(EMULATOR);
-        return variants.stream()
+        var host = Variant.fast().stream().filter(variant -> variant.name().equals("cpu"));
+        var emulated = OPTIONS.stream().map(options -> new Variant("cudaemu", options));
+        return Stream.concat(host, emulated)
                 .flatMap(variant -> CASES.stream()
                         .filter(given -> !given.bf16Cache || !variant.name().equals("cpu"))
                         .map(given -> Arguments.of(variant, given)));
     }
 
     @ParameterizedTest
-    @MethodSource("cases")
-    void theDeviceIsItsEmulator(Case given) {
-        try (var device = new On(DEVICE.open());
-                var emulator = new On(EMULATOR.open())) {
+    @MethodSource("optionsAndCases")
+    void theDeviceIsItsEmulator(String options, Case given) {
+        try (var device = new On(new Variant("cuda", options).open());
+                var emulator = new On(new Variant("cudaemu", options).open())) {
             assertSame(given, given.computation.on(emulator), given.computation.on(device));
         }
     }
@@ -313,8 +312,8 @@ final class TwinTest {
     }
 
     /**
-     * Each query is one of the keys that it may see, and the scale is 64: that key leads by so much that every other one's
-     * share is 0 in fp32, and the result is a copy of its first C values. Each head takes another key.
+     * Each query is one of the keys that it may see, and the scale is such that scores are whole powers of 2: that key
+     * leads by so much that every other one's share is 0 in fp32, and the result is a copy of its first C values. Each head takes another key.
      */
     private static Case attendToOne(Given make, DType type, int H, int C, int R, int B) {
         // 2 rows of a request that ends in its third page, and 3 of one in its second
@@ -333,7 +332,7 @@ final class TwinTest {
         var rows = new Rows(cache.table_AM, request_T, position_T);
         Computation computation = on -> {
             var o_THC = on.out(T, H, C);
-            on.kernels.mlaAttention(o_THC, on.in(q_THX), on.in(cache.pages), on.in(rows), 64);
+            on.kernels.mlaAttention(o_THC, on.in(q_THX), on.in(cache.pages), on.in(rows), 64 / 1.442695f);
             return on.floats(o_THC);
         };
         return new Case(
