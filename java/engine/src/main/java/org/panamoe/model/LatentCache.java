@@ -1,5 +1,7 @@
 package org.panamoe.model;
 
+import static java.lang.foreign.ValueLayout.JAVA_SHORT;
+
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.Collections;
@@ -9,6 +11,7 @@ import org.panamoe.backend.Kernels;
 import org.panamoe.backend.LatentPages;
 import org.panamoe.backend.Rope;
 import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.Tensor;
 
 /**
  * What attention remembers: for each position and layer (the MTP module's among them) one row of latent and rotated key,
@@ -35,6 +38,7 @@ public final class LatentCache implements AutoCloseable {
         }
     }
 
+    private final Kernels kernels;
     private final Arena arena = Arena.ofShared();
     private final LatentPages[] pages_L;
     private final Rope rope;
@@ -52,6 +56,7 @@ public final class LatentCache implements AutoCloseable {
         if (positions < 1 || positions > Integer.MAX_VALUE - B)
             throw new IllegalArgumentException(
                     "a cache of %d positions: not in [1, %d]".formatted(positions, Integer.MAX_VALUE - B));
+        kernels = model.kernels;
         int pages = Math.ceilDiv(positions, B);
         this.positions = pages * B;
         longest = Math.min(this.positions, config.maxPositionEmbeddings());
@@ -59,8 +64,8 @@ public final class LatentCache implements AutoCloseable {
         free = IntStream.range(0, pages).map(i -> pages - 1 - i).toArray();
         freeCount = pages;
         try {
-            rope = new Rotary(config).tables(model.kernels, arena, longest);
-            pages_L = allocate(model.kernels, config, pages);
+            rope = new Rotary(config).tables(kernels, arena, longest);
+            pages_L = allocate(config, pages);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -97,6 +102,28 @@ public final class LatentCache implements AutoCloseable {
         requireOwn(slot);
         if (length < 0 || length > slot.length)
             throw new IllegalArgumentException("cannot truncate %d positions to %d".formatted(slot.length, length));
+        slot.length = length;
+    }
+
+    /**
+     * Takes positions [0, length) of a slot for remembered, whatever they are: every page of it gets the same small values.
+     * For measuring at a depth that would take long to come to.
+     *
+     * @throws IllegalArgumentException if the slot has not reserved that many
+     */
+    public void pretend(Slot slot, int length) {
+        requireOwn(slot);
+        if (length < 0 || length > slot.pages.length * B)
+            throw new IllegalArgumentException(
+                    "cannot pretend %d positions, the slot has room for %d".formatted(length, slot.pages.length * B));
+        try (var local = Arena.ofConfined()) {
+            var any = pages_L[0].pages_SBX();
+            var page = Tensor.allocate(local, any.dtype, 1, B, any.dim(2));
+            // 2^-6 or so, and its like in BF16; not a zero, which a machine may keep for free.
+            for (long at = 0; at < page.data.byteSize(); at += 2) page.data.set(JAVA_SHORT, at, (short) 0x3c80);
+            for (var pages : pages_L)
+                for (int id : slot.pages) kernels.copy(pages.pages_SBX().rows(id, id + 1), page);
+        }
         slot.length = length;
     }
 
@@ -173,7 +200,7 @@ public final class LatentCache implements AutoCloseable {
         if (slot.owner != this) throw new IllegalArgumentException("a slot of another cache");
     }
 
-    private LatentPages[] allocate(Kernels kernels, ModelConfig config, int pages) {
+    private LatentPages[] allocate(ModelConfig config, int pages) {
         int X = config.kvLoraRank() + config.qkRopeHeadDim();
         return IntStream.range(0, layers(config))
                 .mapToObj(layer -> new LatentPages(kernels.allocate(arena, kernels.latentType(), pages, B, X)))
