@@ -1,9 +1,6 @@
 package org.panamoe.benchmarks;
 
 import java.lang.foreign.Arena;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.AuxCounters;
@@ -22,17 +19,17 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.Kernels;
-import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.bench.RandomWeights;
+import org.panamoe.bench.Shape;
+import org.panamoe.bench.Slice;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.ModelConfig;
-import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.engine.Engine;
 import org.panamoe.engine.Generation;
 import org.panamoe.engine.Request;
 import org.panamoe.engine.Sampling;
 import org.panamoe.model.Model;
 import org.panamoe.tensor.QuantFormat;
-import org.panamoe.tensor.Weight;
 
 /**
  * One decoded token of a slice of DeepSeek-V3: its widths, one dense layer, one layer with 64 experts of which it chooses
@@ -77,12 +74,12 @@ public class DecodeBenchmark {
 
     @Setup
     public void open() {
-        open(slice(format == QuantFormat.F8_E4M3_B128));
+        open(slice(format));
     }
 
     final void open(ModelConfig config) {
         kernels = Backend.require("cpu", options);
-        var checkpoint = Checkpoint.of(config, randomWeights(config));
+        var checkpoint = new RandomWeights(1).checkpoint(arena, config, format);
         footprint = Footprint.of(checkpoint);
         model = Model.load(checkpoint, kernels);
         engine = new Engine(model, CONTEXT);
@@ -117,53 +114,11 @@ public class DecodeBenchmark {
         return footprint;
     }
 
-    /** DeepSeek-V3's config.json, but for layers, experts and vocabulary. */
-    static ModelConfig slice(boolean fp8) {
-        return new ModelConfig(
-                "deepseek_v3",
-                32768, // vocab_size
-                7168, // hidden_size
-                2, // num_hidden_layers
-                0, // num_nextn_predict_layers
-                1, // first_k_dense_replace
-                1, // moe_layer_freq
-                18432, // intermediate_size
-                2048, // moe_intermediate_size
-                64, // n_routed_experts
-                1, // n_shared_experts
-                8, // num_experts_per_tok
-                8, // n_group
-                4, // topk_group
-                ModelConfig.TopkMethod.NOAUX_TC,
-                true, // norm_topk_prob
-                2.5f, // routed_scaling_factor
-                128, // num_attention_heads
-                1536, // q_lora_rank
-                512, // kv_lora_rank
-                128, // qk_nope_head_dim
-                64, // qk_rope_head_dim
-                128, // v_head_dim
-                1e-6f, // rms_norm_eps
-                10000, // rope_theta
-                null, // rope_scaling
-                4096, // max_position_embeddings
-                false, // tie_word_embeddings
-                0, // bos_token_id
-                List.of(1), // eos_token_id
-                fp8 ? new ModelConfig.Fp8("") : null);
+    static ModelConfig slice(QuantFormat format) {
+        return new Slice(Shape.V3, 2, 1, 64, Shape.V3.vocab(), format).config();
     }
 
     private Generation start() {
         return engine.add(new Request(new int[] {0}, CONTEXT - 1, Set.of(), Sampling.greedy(), 0));
-    }
-
-    private Map<String, Weight> randomWeights(ModelConfig config) {
-        var random = new RandomWeights(1);
-        var weights = new HashMap<String, Weight>();
-        for (var spec : TensorSpec.of(config)) {
-            int[] shape = spec.shape().stream().mapToInt(Integer::intValue).toArray();
-            weights.put(spec.name(), random.weight(arena, spec.fp8() ? format : QuantFormat.BF16, shape));
-        }
-        return weights;
     }
 }

@@ -2,6 +2,7 @@ package org.panamoe.benchmarks;
 
 import java.lang.foreign.Arena;
 import org.panamoe.backend.Kernels;
+import org.panamoe.bench.RandomWeights;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
 import org.panamoe.tensor.Tensor;

@@ -15,7 +15,7 @@ class DecodeBenchmarkTest {
     /** The slice on which other engines were measured: 4.10 G parameters, 1.402 G read for each decoded token. */
     @Test
     void theSliceIsTheOneOthersWereMeasuredOn() {
-        var footprint = Footprint.of(DecodeBenchmark.slice(false), DType.BF16);
+        var footprint = Footprint.of(DecodeBenchmark.slice(QuantFormat.BF16), DType.BF16);
         assertThat(footprint.parameters() / 1e9).isBetween(4.095, 4.105);
         assertThat(footprint.activeParameters() / 1e9).isBetween(1.400, 1.404);
     }
@@ -25,7 +25,7 @@ class DecodeBenchmarkTest {
     void everyCallDecodesOneToken(QuantFormat format) {
         var benchmark = new DecodeBenchmark();
         benchmark.format = format;
-        benchmark.open(small(format == QuantFormat.F8_E4M3_B128));
+        benchmark.open(small(format));
         try {
             benchmark.measureLimits();
             var rates = new DecodeBenchmark.Rates();
@@ -41,8 +41,8 @@ class DecodeBenchmarkTest {
         }
     }
 
-    private static ModelConfig small(boolean fp8) {
-        var c = DecodeBenchmark.slice(fp8);
+    private static ModelConfig small(QuantFormat format) {
+        var c = DecodeBenchmark.slice(format);
         return new ModelConfig(
                 c.modelType(),
                 512,

@@ -1,11 +1,15 @@
-package org.panamoe.benchmarks;
+package org.panamoe.bench;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import java.lang.foreign.Arena;
+import java.util.HashMap;
 import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
 import org.panamoe.tensor.Tensor;
@@ -16,15 +20,15 @@ import org.panamoe.tensor.Weight;
  * as most codes of a block whose largest is 448), of about the size that a trained matrix of width 7168 has. No NaN, no
  * infinity; the same seed gives the same weights.
  */
-final class RandomWeights {
+public final class RandomWeights {
     private final SplittableRandom random;
 
-    RandomWeights(long seed) {
+    public RandomWeights(long seed) {
         random = new SplittableRandom(seed);
     }
 
     /** A weight [F, D], or [F] of a format without scales. */
-    Weight weight(Arena arena, QuantFormat format, int... shape) {
+    public Weight weight(Arena arena, QuantFormat format, int... shape) {
         var data = Tensor.allocate(arena, format.stored, longs(shape));
         switch (format) {
             case F32 -> fill(data, 0x807fffff_807fffffL, 0x3c000000_3c000000L); // 2^-7 <= |w| < 2^-6
@@ -34,14 +38,27 @@ final class RandomWeights {
         return new Weight(format, data, scale(arena, format, shape));
     }
 
+    /**
+     * All that a config asks for: projections in {@code format}, the rest in BF16, as published checkpoints have it. Lies
+     * in {@code arena}.
+     */
+    public Checkpoint checkpoint(Arena arena, ModelConfig config, QuantFormat format) {
+        var weights = new HashMap<String, Weight>();
+        for (var spec : TensorSpec.of(config)) {
+            int[] shape = spec.shape().stream().mapToInt(Integer::intValue).toArray();
+            weights.put(spec.name(), weight(arena, spec.fp8() ? format : QuantFormat.BF16, shape));
+        }
+        return Checkpoint.of(config, weights);
+    }
+
     /** F32 or BF16 activations, 1 <= |x| < 2. */
-    void fill(Tensor x) {
+    public void fill(Tensor x) {
         if (x.dtype == DType.BF16) fill(x, 0x807f807f_807f807fL, 0x3f803f80_3f803f80L);
         else fill(x, 0x807fffff_807fffffL, 0x3f800000_3f800000L);
     }
 
     /** F32 scores of a gate, 1/2 <= s < 1. */
-    void fillScores(Tensor s) {
+    public void fillScores(Tensor s) {
         fill(s, 0x007fffff_007fffffL, 0x3f000000_3f000000L);
     }
 

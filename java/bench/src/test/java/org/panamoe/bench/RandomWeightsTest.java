@@ -1,4 +1,4 @@
-package org.panamoe.benchmarks;
+package org.panamoe.bench;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static org.assertj.core.api.Assertions.assertThat;

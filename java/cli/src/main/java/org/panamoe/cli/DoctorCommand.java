@@ -7,6 +7,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.Kernels;
+import org.panamoe.bench.Machine;
 import org.panamoe.jcuda.Cuda;
 import org.panamoe.jcuda.Device;
 import picocli.CommandLine.Command;

@@ -1,0 +1,11 @@
+/** Measures whole models of published shapes on random weights, and compares what was measured. */
+@org.jspecify.annotations.NullMarked
+module org.panamoe.bench {
+    requires static transitive org.jspecify;
+    requires com.google.common;
+    requires jdk.management;
+    requires transitive org.panamoe.engine;
+    requires transitive tools.jackson.databind;
+
+    exports org.panamoe.bench;
+}

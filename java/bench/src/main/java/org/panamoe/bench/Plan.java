@@ -1,0 +1,174 @@
+package org.panamoe.bench;
+
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.panamoe.checkpoint.Footprint;
+import org.panamoe.checkpoint.TensorSpec;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.QuantFormat;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * What is measured in one run: each piece of work with each number of threads, in rounds, so that a minute in which the
+ * machine is slow falls on all of them alike.
+ *
+ * @param threads of the cpu back end; 0: one for each physical core
+ * @param seconds that each round spends on each piece of work, at least one step
+ */
+public record Plan(Slice slice, List<Work> work, List<Integer> threads, int rounds, double seconds) {
+    /** Steps that are not counted, before those of a round. */
+    private static final int WARM_UP = 1;
+
+    /** A run's results with the machine, as JSON is written. */
+    public record Report(ObjectNode machine, ObjectNode limits, List<Result> results) {
+        public ObjectNode json() {
+            var json = JsonNodeFactory.instance.objectNode();
+            json.set("machine", machine);
+            json.set("limits", limits);
+            var each = json.putArray("results");
+            results.forEach(result -> each.add(result.json()));
+            return json;
+        }
+    }
+
+    /** Bytes of weights, of latents, and of what a step needs beside them, about. */
+    public long memory() {
+        var footprint = Footprint.of(slice.config(), DType.BF16);
+        long latents = work.stream()
+                .mapToLong(w -> (long) w.batch() * (w.positions() + 64) * footprint.cacheBytesPerPosition())
+                .max()
+                .orElse(0);
+        return weightBytes() + latents;
+    }
+
+    private long weightBytes() {
+        return TensorSpec.of(slice.config()).stream()
+                .mapToLong(spec ->
+                        spec.fp8() ? bytes(slice.format(), spec.size(), spec.shape()) : spec.size() * DType.BF16.bytes)
+                .sum();
+    }
+
+    private static long bytes(QuantFormat format, long size, List<Integer> shape) {
+        long data = size * format.stored.bytes;
+        if (!format.scaled()) return data;
+        return data
+                + Math.ceilDivExact((long) shape.getFirst(), (long) format.block)
+                        * Math.ceilDivExact((long) shape.get(1), (long) format.block)
+                        * DType.F32.bytes;
+    }
+
+    /**
+     * @param begun is told which piece of work has its turn
+     * @throws IllegalStateException if the machine has too little memory
+     */
+    public Report run(Consumer<String> begun) {
+        var machine = Machine.read();
+        machine.available().ifPresent(available -> {
+            if (memory() > available)
+                throw new IllegalStateException(
+                        "%s weights of this slice and its cache need %.1f GB, %.1f GB are available"
+                                .formatted(WeightFormats.name(slice.format()), memory() / 1e9, available / 1e9));
+        });
+        try (var arena = Arena.ofShared()) {
+            begun.accept("making weights");
+            var checkpoint = new RandomWeights(1).checkpoint(arena, slice.config(), slice.format());
+            var benches = new LinkedHashMap<Integer, ModelBench>();
+            try {
+                for (int t : threads) benches.put(t, new ModelBench(checkpoint, "cpu", t == 0 ? "" : "threads=" + t));
+                return run(machine, benches, begun);
+            } finally {
+                benches.values().forEach(ModelBench::close);
+            }
+        }
+    }
+
+    private Report run(Machine machine, Map<Integer, ModelBench> benches, Consumer<String> begun) {
+        var before = Machine.Load.now();
+        var turns = new LinkedHashMap<String, Turn>();
+        for (int round = 1; round <= rounds; round++)
+            for (var w : work)
+                for (var entry : benches.entrySet()) {
+                    String name = "%s, threads=%d".formatted(w, entry.getKey());
+                    begun.accept("round %d of %d: %s".formatted(round, rounds, name));
+                    turns.computeIfAbsent(name + w.hashCode(), _ -> new Turn(w, entry.getValue()))
+                            .run(seconds);
+                }
+        var card = machine.json();
+        var after = Machine.Load.now();
+        card.put("load_average_before", before.average());
+        card.put("load_average_after", after.average());
+        card.put("stolen", after.stolenSince(before));
+        card.put("backend", benches.values().iterator().next().kernels().describe());
+        var results = turns.values().stream().map(turn -> turn.result(slice)).toList();
+        var limits = JsonNodeFactory.instance.objectNode();
+        for (var entry : benches.entrySet()) {
+            int t = threadsOf(entry.getValue());
+            var mine = limits.putObject("threads_" + t);
+            var of = results.stream().filter(result -> result.threads() == t).toList();
+            mine.put(
+                    "gb_per_second",
+                    of.stream().mapToDouble(Result::bandwidth).average().orElse(0) / 1e9);
+            mine.put(
+                    "gflop_per_second",
+                    of.stream().mapToDouble(Result::peak).average().orElse(0) / 1e9);
+        }
+        return new Report(card, limits, results);
+    }
+
+    static int threadsOf(ModelBench bench) {
+        var pair = Arrays.stream(bench.kernels().describe().split(" ", -1))
+                .filter(each -> each.startsWith("threads="))
+                .findFirst()
+                .orElse("threads=1");
+        return Integer.parseInt(pair.substring("threads=".length()));
+    }
+
+    /** One piece of work with one number of threads. */
+    private static final class Turn {
+        private final Work work;
+        private final ModelBench bench;
+        private final List<Double> samples = new ArrayList<>(),
+                bandwidths = new ArrayList<>(),
+                peaks = new ArrayList<>();
+        private double bytes, cpuSeconds;
+
+        Turn(Work work, ModelBench bench) {
+            this.work = work;
+            this.bench = bench;
+        }
+
+        void run(double seconds) {
+            bench.begin(work);
+            for (int i = 0; i < WARM_UP; i++) bench.step();
+            bandwidths.add((double) bench.kernels().readBandwidth());
+            peaks.add((double) bench.kernels().fmaRate());
+            long until = System.nanoTime() + (long) (seconds * 1e9);
+            do {
+                var step = bench.step();
+                samples.add(step.seconds());
+                bytes += bench.bytes(step.experts());
+                cpuSeconds += step.cpuSeconds();
+            } while (System.nanoTime() < until);
+            bandwidths.add((double) bench.kernels().readBandwidth());
+        }
+
+        Result result(Slice slice) {
+            return new Result(
+                    slice,
+                    work,
+                    threadsOf(bench),
+                    new Samples(samples),
+                    bytes / samples.size(),
+                    work.flops(slice.config(), bench.footprint()),
+                    new Samples(bandwidths).median(),
+                    new Samples(peaks).median(),
+                    cpuSeconds);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+package org.panamoe.bench;
+
+import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.tensor.QuantFormat;
+
+/**
+ * So much of a model as fits the machine: a published shape's widths, with fewer layers, experts and tokens. Any engine
+ * can be given the same one.
+ *
+ * @param layers of which the first {@code dense} have no experts
+ * @param experts of each other layer
+ * @param format of the projections; the rest is BF16
+ */
+public record Slice(Shape shape, int layers, int dense, int experts, int vocab, QuantFormat format) {
+    /** @throws IllegalArgumentException naming the key of config.json that is out of range */
+    public ModelConfig config() {
+        return shape.config(layers, dense, experts, vocab, format == QuantFormat.F8_E4M3_B128);
+    }
+}

@@ -1,0 +1,2 @@
+/** Measuring whole models, and comparing what was measured. */
+package org.panamoe.bench;
