@@ -10,7 +10,7 @@ import picocli.CommandLine.Spec;
 
 /** What computes. */
 final class BackendOption {
-    private static final int MOST_THREADS = 1024; // of a context of the cpu back end
+    static final int MOST_THREADS = 1024; // of a context of the cpu back end
 
     @Option(
             names = "--backend",

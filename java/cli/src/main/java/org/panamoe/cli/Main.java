@@ -53,7 +53,7 @@ public final class Main {
         }
     }
 
-    /** Only the command that is asked for, if it comes first: to describe all six to picocli takes a tenth of a second. */
+    /** Only the command that is asked for, if it comes first: to describe all to picocli takes a tenth of a second. */
     private static List<Object> commands(String[] args, Console console) {
         return switch (args.length == 0 ? "" : args[0]) {
             case "generate" -> List.of(new GenerateCommand(console));
@@ -62,6 +62,7 @@ public final class Main {
             case "perplexity" -> List.of(new PerplexityCommand(console));
             case "inspect" -> List.of(new InspectCommand(console));
             case "doctor" -> List.of(new DoctorCommand(console));
+            case "bench" -> List.of(BenchCommand.with(console));
             default ->
                 List.of(
                         new GenerateCommand(console),
@@ -69,7 +70,8 @@ public final class Main {
                         new TraceCommand(console),
                         new PerplexityCommand(console),
                         new InspectCommand(console),
-                        new DoctorCommand(console));
+                        new DoctorCommand(console),
+                        BenchCommand.with(console));
         };
     }
 

@@ -1,0 +1,129 @@
+package org.panamoe.cli;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.panamoe.bench.Plan;
+import org.panamoe.bench.Result;
+import org.panamoe.bench.WeightFormats;
+import tools.jackson.databind.JsonNode;
+
+/** Measurements for people. */
+final class BenchTable {
+    private static final List<String> HEAD = List.of(
+            "what",
+            "threads",
+            "tokens/s",
+            "95 %",
+            "GB/s",
+            "of bandwidth",
+            "GFLOP/s",
+            "of fp32 peak",
+            "CPU/wall",
+            "steps");
+
+    private BenchTable() {}
+
+    static String text(Plan.Report report) {
+        var rows = rows(report);
+        int[] width = new int[HEAD.size()];
+        for (var row : rows)
+            for (int i = 0; i < width.length; i++)
+                width[i] = Math.max(width[i], row.get(i).length());
+        var text = new StringBuilder(about(report)).append('\n');
+        for (var row : rows)
+            text.append(IntStream.range(0, width.length)
+                            .mapToObj(i -> i == 0
+                                    ? String.format(Locale.ROOT, "%-" + width[i] + "s", row.get(i))
+                                    : String.format(Locale.ROOT, "%" + width[i] + "s", row.get(i)))
+                            .collect(Collectors.joining("  ")))
+                    .append('\n');
+        return text.toString();
+    }
+
+    static String markdown(Plan.Report report) {
+        var rows = new ArrayList<>(rows(report));
+        rows.add(
+                1,
+                HEAD.stream().map(name -> name.equals("what") ? "---" : "---:").toList());
+        return about(report)
+                + "\n\n"
+                + rows.stream()
+                        .map(row -> "| " + String.join(" | ", row) + " |\n")
+                        .collect(Collectors.joining());
+    }
+
+    /** Every number of every result, under its name in JSON; samples apart by blanks. */
+    static String csv(Plan.Report report) {
+        var results = report.results().stream().map(Result::json).toList();
+        var keys = results.stream()
+                .flatMap(result -> result.propertyNames().stream())
+                .distinct()
+                .toList();
+        var text = new StringBuilder(String.join(",", keys)).append('\n');
+        for (var result : results)
+            text.append(keys.stream().map(key -> cell(result.path(key))).collect(Collectors.joining(",")))
+                    .append('\n');
+        return text.toString();
+    }
+
+    private static String cell(JsonNode value) {
+        if (!value.isArray()) return value.asString("");
+        var each = new ArrayList<String>();
+        value.forEach(sample -> each.add(sample.asString()));
+        return String.join(" ", each);
+    }
+
+    private static String about(Plan.Report report) {
+        var machine = report.machine();
+        var slice = report.results().getFirst().slice();
+        return "%s, %d layers (%d dense), %d experts, vocab %d, %s; %s, %s; load %.1f to %.1f, %.0f %% stolen"
+                .formatted(
+                        slice.shape(),
+                        slice.layers(),
+                        slice.dense(),
+                        slice.experts(),
+                        slice.vocab(),
+                        WeightFormats.name(slice.format()),
+                        machine.path("cpu").asString(),
+                        machine.path("backend").asString(),
+                        machine.path("load_average_before").asDouble(),
+                        machine.path("load_average_after").asDouble(),
+                        100 * machine.path("stolen").asDouble());
+    }
+
+    private static List<List<String>> rows(Plan.Report report) {
+        var rows = new ArrayList<List<String>>();
+        rows.add(HEAD);
+        for (var result : report.results()) {
+            var work = result.work();
+            double wall =
+                    result.samples().seconds().stream().mapToDouble(s -> s).sum();
+            rows.add(Arrays.asList(
+                    work.description(),
+                    String.valueOf(result.threads()),
+                    number(result.tokensPerSecond()),
+                    number(work.rows() / result.samples().high()) + " to "
+                            + number(work.rows() / result.samples().low()),
+                    number(result.bytes() / result.samples().median() / 1e9),
+                    percent(result.shareOfBandwidth()),
+                    number(result.flops() / result.samples().median() / 1e9),
+                    percent(result.shareOfPeak()),
+                    number(result.cpuSeconds() / wall),
+                    String.valueOf(result.samples().seconds().size())));
+        }
+        return rows;
+    }
+
+    private static String percent(double share) {
+        return String.format(Locale.ROOT, "%.0f %%", 100 * share);
+    }
+
+    private static String number(double value) {
+        int decimals = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+        return String.format(Locale.ROOT, "%." + decimals + "f", value);
+    }
+}
