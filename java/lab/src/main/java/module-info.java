@@ -1,0 +1,9 @@
+/** The load-balancing lab: routers, traces, placement and what imbalance costs. */
+@org.jspecify.annotations.NullMarked
+module org.panamoe.lab {
+    requires static transitive org.jspecify;
+    requires com.google.common;
+    requires org.panamoe.engine;
+    requires org.panamoe.report;
+    requires tools.jackson.core;
+}

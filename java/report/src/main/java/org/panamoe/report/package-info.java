@@ -1,0 +1,2 @@
+/** Self-contained HTML pages with charts and the tables behind them. */
+package org.panamoe.report;
