@@ -63,6 +63,7 @@ public final class Main {
             case "inspect" -> List.of(new InspectCommand(console));
             case "doctor" -> List.of(new DoctorCommand(console));
             case "bench" -> List.of(BenchCommand.with(console));
+            case "balance" -> List.of(BalanceCommand.with(console));
             default ->
                 List.of(
                         new GenerateCommand(console),
@@ -71,7 +72,8 @@ public final class Main {
                         new PerplexityCommand(console),
                         new InspectCommand(console),
                         new DoctorCommand(console),
-                        BenchCommand.with(console));
+                        BenchCommand.with(console),
+                        BalanceCommand.with(console));
         };
     }
 
