@@ -6,4 +6,6 @@ module org.panamoe.lab {
     requires org.panamoe.engine;
     requires org.panamoe.report;
     requires tools.jackson.core;
+
+    exports org.panamoe.lab.routing;
 }
