@@ -13,6 +13,9 @@ final class BalanceCommand {
     private BalanceCommand() {}
 
     static CommandLine with(Console console) {
-        return new CommandLine(new BalanceCommand());
+        return new CommandLine(new BalanceCommand())
+                .addSubcommand(new BalanceCompareCommand(console))
+                .addSubcommand(new BalanceReplayCommand(console))
+                .addSubcommand(new BalanceSweepCommand(console));
     }
 }

@@ -55,6 +55,11 @@ final class SimulatedAuxLoss implements Balancer {
         for (int e = 0; e < E; e++) offset_E[e] -= rate * E * gradient_E[e] / batch.T;
     }
 
+    /** What each logit is offset by. */
+    double[] offsets() {
+        return offset_E.clone();
+    }
+
     /** dL/dz_ie = s (1 - s) / S * (f_e - sum over j of f_j s_ij / S), S the sum of a token's scores; added up over i. */
     private void addGradient(Choices choices, int from, int to, double[] gradient_E) {
         int E = rule.experts();

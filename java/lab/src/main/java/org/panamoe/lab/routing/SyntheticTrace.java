@@ -56,7 +56,7 @@ public final class SyntheticTrace implements Trace {
         int groups = p.integer("groups", 1, 1);
         rule = Trace.rule(p.integer("experts", 64, 1), p.integer("chosen", 6, 1), groups, p.integer("kept", groups, 1));
         layers = p.integer("layers", 2, 1);
-        tokens = p.integer("tokens", 1 << 17, 1);
+        tokens = p.integer("tokens", 1 << 16, 1);
         window = p.integer("window", 256, 1);
         topics = p.integer("topics", 8, 1);
         zipf = p.number("zipf", 1.1, 0);
