@@ -5,6 +5,14 @@ import java.util.OptionalDouble;
 
 /** What came of one method on one trace with one seed: for each layer by its number. */
 public record Outcome(MethodSpec spec, long seed, ImmutableSortedMap<Integer, LayerOutcome> layers) {
+    /** @throws IllegalArgumentException if the trace has no such layer */
+    public LayerOutcome layer(int number) {
+        var layer = layers.get(number);
+        if (layer == null)
+            throw new IllegalArgumentException("no layer %d among %s".formatted(number, layers.keySet()));
+        return layer;
+    }
+
     /** The mean over layers, as the papers report it; empty if it could not be measured. */
     public OptionalDouble mean(Metric metric) {
         return layers.values().stream()
