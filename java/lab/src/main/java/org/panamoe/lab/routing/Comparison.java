@@ -21,7 +21,7 @@ public final class Comparison {
         for (var method : methods) {
             Methods.make(method, trace.rule(), trace.bias(trace.layers().getFirst()));
             for (long seed : seeds)
-                all.add(new Cell(replay, trace.name(), input.fingerprint(), method, null, seed, detail));
+                all.add(new Cell(replay, trace.name(), input.fingerprint(), method, input.drift(), seed, detail));
         }
         cells = all.build();
     }

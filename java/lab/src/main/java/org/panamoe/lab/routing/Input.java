@@ -5,6 +5,7 @@ import com.google.common.hash.Hashing;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where tokens come from, as it is written: {@code synthetic:experts=64,...}, or the name of a file.
@@ -34,6 +35,14 @@ public record Input(String text, String fingerprint) {
 
     public static boolean isSynthetic(String text) {
         return text.equals("synthetic") || text.startsWith("synthetic:");
+    }
+
+    /** The drift of a stream that is made up; null for a file. */
+    @Nullable
+    Double drift() {
+        return isSynthetic(text)
+                ? Double.valueOf(MethodSpec.parse(text).parameters().getOrDefault("drift", "0"))
+                : null;
     }
 
     /** Opens it; what kind of file it is its name says: .safetensors, .tar.gz, .json, .jsonl. */

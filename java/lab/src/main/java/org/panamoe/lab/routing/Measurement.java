@@ -28,7 +28,7 @@ final class Measurement {
     private final Mean balancedness = new Mean(), maxOverMean = new Mean(), straggler = new Mean();
     private double sup;
     private final long[] count_E;
-    private long tokens, rows, dropped, nodes, ranks, padding, agreed;
+    private long tokens, rows, dropped, nodes, ranks, padding, padded, agreed;
     private double chosenScore, bestScore;
 
     /** A mean of what is added one by one. */
@@ -106,10 +106,11 @@ final class Measurement {
         Arrays.fill(rank_R, 0);
         Arrays.fill(padded_R, 0);
         for (int e = 0; e < piece_E.length; e++) {
-            long padded = Math.ceilDiv(piece_E[e], geometry.tile()) * geometry.tile();
+            long whole = Math.ceilDiv(piece_E[e], geometry.tile()) * geometry.tile();
             rank_R[rank_E[e]] += piece_E[e];
-            padded_R[rank_E[e]] += padded;
-            padding += padded - piece_E[e];
+            padded_R[rank_E[e]] += whole;
+            padding += whole - piece_E[e];
+            padded += whole;
         }
         double most = Balance.maxVio(rank_R) + 1;
         maxOverMean.add(most);
@@ -179,7 +180,7 @@ final class Measurement {
         // Wherever a token lives, a copy stays at home with the chance 1 / nodes.
         all.put(Metric.INTER_NODE_BYTES, nodesEach * (1 - 1.0 / geometry.nodes()) * geometry.bytesPerCopy());
         all.put(Metric.INTER_RANK_BYTES, ranksEach * (1 - 1.0 / geometry.ranks()) * geometry.bytesPerCopy());
-        all.put(Metric.PADDED_ROWS, (double) padding / rows);
+        all.put(Metric.PADDED_ROWS, (double) padding / (padded - padding));
         all.put(Metric.DROPPED_SLOTS, (double) dropped / (rows + dropped));
         all.put(Metric.STRAGGLER, straggler.get());
         return new LayerOutcome(Maps.immutableEnumMap(all), maxVio, count_E.clone(), bias_E, tokens);

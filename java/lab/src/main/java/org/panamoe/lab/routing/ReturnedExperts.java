@@ -35,7 +35,7 @@ import tools.jackson.core.json.JsonFactory;
 final class ReturnedExperts implements Trace {
     private static final String KEY = "routed_experts";
     private static final Pattern NUMPY = Pattern.compile(
-            ".*'descr': '[<|]([ui][124])', 'fortran_order': False, 'shape': \\((\\d{1,9}), (\\d{1,9}), (\\d{1,9})\\).*",
+            ".*'descr': '[<|]([ui][124])', 'fortran_order': False, 'shape': \\((\\d{1,9}), (\\d{1,4}), (\\d{1,4})\\).*",
             Pattern.DOTALL);
     private static final int NUMPY_HEADER = 10;
     private static final byte[] NUMPY_MAGIC = {(byte) 0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};

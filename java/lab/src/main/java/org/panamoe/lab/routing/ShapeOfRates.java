@@ -14,10 +14,7 @@ public final class ShapeOfRates {
 
     private ShapeOfRates() {}
 
-    /**
-     * Sentences for a reader, none where fewer than three rates of the sign rule with the same settings were compared, or
-     * where they say nothing.
-     */
+    /** Sentences for a reader; none where fewer than three rates of the sign rule were compared, or all do. */
     public static List<String> of(Summary summary) {
         var notes = new ArrayList<String>();
         var rates = new TreeMap<Double, Stats>();

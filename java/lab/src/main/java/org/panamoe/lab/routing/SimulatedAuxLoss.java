@@ -15,7 +15,7 @@ import org.panamoe.backend.GroupLimitedTopK;
  * al. 2025, arXiv 2501.11873). What the loss does to a model that trains cannot be seen here: this shows how fast, and how
  * far, its pull balances a batch, and its results must not be ranked against those of training.
  *
- * <p>Scores must come from a sigmoid. Parameters: rate (learning rate times alpha, over E; 1).
+ * <p>Scores must come from a sigmoid; sequences are whole where a batch is a multiple of them. Parameters: rate (learning rate times alpha, over E; 1).
  */
 final class SimulatedAuxLoss implements Balancer {
     private final GroupLimitedTopK rule;

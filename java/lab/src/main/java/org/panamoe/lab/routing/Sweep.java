@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Runs every cell of a sweep, several at once, each on one thread. A cell's rows go to a file of its own that appears when
@@ -41,8 +40,9 @@ public final class Sweep implements AutoCloseable {
         var input = Input.of(config.input);
         var methods = methods(config);
         var all = ImmutableList.<Cell>builder();
-        for (var stream : streams(config)) {
-            var opened = new Input(stream.text, input.fingerprint()).open(Input.Sizes.UNKNOWN);
+        for (String stream : streams(config)) {
+            var of = new Input(stream, input.fingerprint());
+            var opened = of.open(Input.Sizes.UNKNOWN);
             traces.add(opened);
             for (String groups : config.groups) {
                 var trace = Input.regroup(opened, groups);
@@ -64,7 +64,7 @@ public final class Sweep implements AutoCloseable {
                                     trace.name(),
                                     input.fingerprint(),
                                     method,
-                                    stream.drift,
+                                    of.drift(),
                                     seed,
                                     config.detail));
                     }
@@ -91,18 +91,13 @@ public final class Sweep implements AutoCloseable {
         return all;
     }
 
-    private record Stream(String text, @Nullable Double drift) {}
-
-    private static List<Stream> streams(SweepConfig config) {
-        if (!Input.isSynthetic(config.input)) return List.of(new Stream(config.input, null));
+    private static List<String> streams(SweepConfig config) {
+        if (!Input.isSynthetic(config.input)) return List.of(config.input);
         var specs = List.of(MethodSpec.parse(config.input));
         specs = vary(specs, "experts", config.experts);
         specs = vary(specs, "chosen", config.chosen);
         specs = vary(specs, "drift", config.drift);
-        return specs.stream()
-                .map(spec -> new Stream(
-                        spec.toString(), Double.valueOf(spec.parameters().getOrDefault("drift", "0"))))
-                .toList();
+        return specs.stream().map(MethodSpec::toString).toList();
     }
 
     private static List<MethodSpec> vary(List<MethodSpec> specs, String key, List<String> values) {

@@ -90,7 +90,7 @@ public final class SweepConfig {
             case "epochs" -> epochs = integer(key, one(key, values));
             case "warm_up" -> warmUp = integer(key, one(key, values));
             case "ranks" -> ranks = integer(key, one(key, values));
-            case "detail" -> detail = Boolean.parseBoolean(one(key, values));
+            case "detail" -> detail = flag(key, one(key, values));
             default -> throw wrong("a sweep has no " + key);
         }
     }
@@ -123,6 +123,12 @@ public final class SweepConfig {
     private int integer(String key, String value) {
         if (!value.matches("[0-9]{1,9}")) throw wrong("%s: %s is not a whole number".formatted(key, value));
         return Integer.parseInt(value);
+    }
+
+    private boolean flag(String key, String value) {
+        if (!value.equals("true") && !value.equals("false"))
+            throw wrong("%s: %s is neither true nor false".formatted(key, value));
+        return value.equals("true");
     }
 
     private void check() {

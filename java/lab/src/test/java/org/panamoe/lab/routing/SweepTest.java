@@ -112,6 +112,7 @@ class SweepTest {
             {"input": "synthetic", "methods": "none", "seeds": [1, 2]}    | want at least 3
             {"input": "synthetic", "methods": "none", "epochs": [1, 2]}   | epochs has 2 values, not one
             {"input": "synthetic", "methods": "none", "batches": 1.5}     | batches: 1.5 is not a whole number
+            {"input": "synthetic", "methods": "none", "detail": "some"}   | detail: some is neither true nor false
             {"input": "t.safetensors", "methods": "none", "drift": 1}     | t.safetensors is recorded
             {"input": "synthetic",                                        | line 1, column
             """)
