@@ -109,7 +109,7 @@ public class RoutingReplayBenchmark {
     }
 
     private Outcome play(Trace trace, MethodSpec method, Rates rates) {
-        var outcome = new Replay(trace, Comparison.geometry(trace, 0), BATCH, BATCH, 1, 0).run(method, 0, threads);
+        var outcome = new Replay(trace, Comparison.geometry(trace, 0, 0), BATCH, BATCH, 1, 0).run(method, 0, threads);
         rates.millionTokenLayers += outcome.layers().values().stream()
                         .mapToLong(layer -> layer.tokens)
                         .sum()

@@ -16,7 +16,7 @@ import picocli.CommandLine.Option;
         description = {
             "%nThe file is one JSON object; lists are multiplied with each other: input, methods, rates, experts, chosen,"
                     + " groups (KEPT/GROUPS), drift, batches, seeds (at least three); once each: computation_batch, epochs,"
-                    + " warm_up, ranks, detail (curves and counts too).%n",
+                    + " warm_up, ranks, nodes, detail (curves and counts too).%n",
             "The folder gets results.jsonl and results.csv with one schema, and summary.csv with mean and deviation over"
                     + " seeds. A sweep that was stopped goes on where it was; the same file gives the same bytes.%n"
         })

@@ -66,6 +66,12 @@ final class InputOption {
             description = "Devices that experts are spread over; without it one for each group, or 8.")
     private int ranks;
 
+    @Option(
+            names = "--nodes",
+            paramLabel = "N",
+            description = "Machines that ranks are spread over; without it one for each group, or one.")
+    private int nodes;
+
     @Option(names = "--threads", paramLabel = "N", description = "Default: all processors. Changes no result.")
     private int threads = Runtime.getRuntime().availableProcessors();
 
@@ -87,7 +93,7 @@ final class InputOption {
 
     Replay replay(Trace trace) {
         int atOnce = computationBatch == 0 ? batch : computationBatch;
-        return new Replay(trace, Comparison.geometry(trace, ranks), batch, atOnce, epochs, warmUp);
+        return new Replay(trace, Comparison.geometry(trace, ranks, nodes), batch, atOnce, epochs, warmUp);
     }
 
     int threads() {

@@ -44,12 +44,17 @@ public final class Comparison {
         return Replay.all(tasks, threads).stream().flatMap(List::stream).toList();
     }
 
-    /** A rank for each group if there are groups, else 8 ranks or as many as divide the experts. */
-    public static Geometry geometry(Trace trace, int ranks) {
+    /**
+     * Where the experts of a trace lie.
+     *
+     * @param ranks 0: one for each group if there are groups, else 8 or as many as divide the experts
+     * @param nodes 0: one for each group where ranks allow it, else one
+     */
+    public static Geometry geometry(Trace trace, int ranks, int nodes) {
         var rule = trace.rule();
-        int all = ranks > 0 ? ranks : rule.groups() > 1 ? rule.groups() : defaultRanks(rule.experts());
-        int nodes = all % rule.groups() == 0 ? rule.groups() : 1;
-        return new Geometry(all, nodes, HIDDEN, TILE);
+        int allRanks = ranks > 0 ? ranks : rule.groups() > 1 ? rule.groups() : defaultRanks(rule.experts());
+        int allNodes = nodes > 0 ? nodes : allRanks % rule.groups() == 0 ? rule.groups() : 1;
+        return new Geometry(allRanks, allNodes, HIDDEN, TILE);
     }
 
     private static int defaultRanks(int experts) {

@@ -50,7 +50,7 @@ public final class Sweep implements AutoCloseable {
                     int atOnce = config.computationBatch == 0 ? batch : config.computationBatch;
                     var replay = new Replay(
                             trace,
-                            Comparison.geometry(trace, config.ranks),
+                            Comparison.geometry(trace, config.ranks, config.nodes),
                             batch,
                             atOnce,
                             config.epochs,

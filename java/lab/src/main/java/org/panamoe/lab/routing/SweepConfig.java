@@ -19,7 +19,7 @@ import tools.jackson.core.json.JsonFactory;
  * <pre>
  * {"input": "synthetic:layers=2,tokens=65536", "methods": ["none", "sign", "quantile"], "rates": [0.001, 0.01],
  *  "experts": [64], "chosen": [6], "groups": ["1/1", "4/8"], "drift": [0, 0.2], "batches": [2048], "seeds": [1, 2, 3],
- *  "epochs": 1, "warm_up": 8, "ranks": 8, "detail": false}
+ *  "epochs": 1, "warm_up": 8, "ranks": 8, "nodes": 1, "detail": false}
  * </pre>
  *
  * Only input, a file or a synthetic stream, and methods are required. Rates are for the methods that have one, and do not
@@ -44,6 +44,7 @@ public final class SweepConfig {
     int epochs = 1;
     int warmUp;
     int ranks;
+    int nodes;
     boolean detail;
 
     private SweepConfig(String file) {
@@ -90,6 +91,7 @@ public final class SweepConfig {
             case "epochs" -> epochs = integer(key, one(key, values));
             case "warm_up" -> warmUp = integer(key, one(key, values));
             case "ranks" -> ranks = integer(key, one(key, values));
+            case "nodes" -> nodes = integer(key, one(key, values));
             case "detail" -> detail = flag(key, one(key, values));
             default -> throw wrong("a sweep has no " + key);
         }

@@ -21,7 +21,7 @@ class ReplayTest {
 
     private static Outcome play(String input, String method, long seed, int threads) {
         try (var trace = SyntheticTrace.parse(input)) {
-            return new Replay(trace, Comparison.geometry(trace, 0), 512, 256, 1, 0)
+            return new Replay(trace, Comparison.geometry(trace, 0, 0), 512, 256, 1, 0)
                     .run(MethodSpec.parse(method), seed, threads);
         }
     }
@@ -57,7 +57,7 @@ class ReplayTest {
     @Test
     void whatIsMeasuredIsTheLastEpochAfterWarmUp() {
         try (var trace = SyntheticTrace.parse("synthetic:layers=1,tokens=1000,experts=8,chosen=2")) {
-            var geometry = Comparison.geometry(trace, 0);
+            var geometry = Comparison.geometry(trace, 0, 0);
             var spec = MethodSpec.parse("none");
             assertThat(new Replay(trace, geometry, 300, 300, 2, 0)
                             .run(spec, 1, 1)
@@ -74,11 +74,24 @@ class ReplayTest {
                     .hasMessageContaining("has 4 batches, all of them warm-up");
             assertThatThrownBy(() -> new Replay(trace, geometry, 300, 301, 1, 4))
                     .hasMessageContaining("do not fit");
-            assertThatThrownBy(() -> new Replay(trace, Comparison.geometry(trace, 3), 300, 300, 1, 4))
+            assertThatThrownBy(() -> new Replay(trace, Comparison.geometry(trace, 3, 0), 300, 300, 1, 4))
                     .hasMessageContaining("8 experts cannot be spread over 3 ranks");
             assertThatThrownBy(() ->
                             new Replay(trace, geometry, 300, 300, 1, 0).run(MethodSpec.parse("as-recorded"), 0, 1))
                     .hasMessageContaining("has scores only");
+        }
+    }
+
+    @Test
+    void expertsLieOnARankForEachGroupUnlessSaidOtherwise() {
+        try (var trace = SyntheticTrace.parse("synthetic:experts=12,chosen=2,groups=4,kept=2")) {
+            assertThat(Comparison.geometry(trace, 0, 0)).isEqualTo(new Geometry(4, 4, 7168, 128));
+            assertThat(Comparison.geometry(trace, 12, 0)).isEqualTo(new Geometry(12, 4, 7168, 128));
+            assertThat(Comparison.geometry(trace, 6, 0)).isEqualTo(new Geometry(6, 1, 7168, 128));
+            assertThat(Comparison.geometry(trace, 6, 3)).isEqualTo(new Geometry(6, 3, 7168, 128));
+            var free = Input.regroup(trace, "1/1");
+            assertThat(Comparison.geometry(free, 0, 0)).isEqualTo(new Geometry(6, 1, 7168, 128));
+            assertThatThrownBy(() -> Comparison.geometry(free, 6, 4)).hasMessageContaining("6 ranks on 4 nodes");
         }
     }
 
@@ -96,7 +109,7 @@ class ReplayTest {
     }
 
     private static List<Outcome> overSeeds(Trace trace, String method) {
-        var replay = new Replay(trace, Comparison.geometry(trace, 0), 2048, 2048, 3, 0);
+        var replay = new Replay(trace, Comparison.geometry(trace, 0, 0), 2048, 2048, 3, 0);
         return Stream.of(1, 2, 3)
                 .map(seed -> replay.run(MethodSpec.parse(method), seed, 2))
                 .toList();
