@@ -136,31 +136,29 @@ class SweepTest {
                 .hasMessageContaining(problem);
     }
 
+    private static List<String> shape(double[][] rates) {
+        var summary = new Summary();
+        for (double[] rate : rates) {
+            summary.add(row(rate[0], "max_vio_batch", rate[1]));
+            summary.add(row(rate[0], "max_vio_global", rate[2]));
+        }
+        return ShapeOfRates.of(summary);
+    }
+
+    private static Row row(double rate, String metric, double value) {
+        return new Row("r", "i", "sign:rate=" + rate, rate, 8, 2, 1, 1, 64, null, 1, null, null, null, metric, value);
+    }
+
     @Test
     void theShapeIsToldInWords() {
-        var summary = new Summary();
-        double[][] rates = {{0.0001, 0.9}, {0.001, 0.5}, {0.01, 0.2}, {0.05, 0.45}};
-        for (double[] rate : rates)
-            summary.add(new Row(
-                    "r",
-                    "i",
-                    "sign:rate=" + rate[0],
-                    rate[0],
-                    8,
-                    2,
-                    1,
-                    1,
-                    64,
-                    null,
-                    1,
-                    null,
-                    null,
-                    null,
-                    "max_vio_batch",
-                    rate[1]));
-        assertThat(ShapeOfRates.of(summary))
+        double[][] published = {{0.0001, 0.9, 0.9}, {0.001, 0.5, 0.5}, {0.01, 0.2, 0.03}, {0.05, 0.45, 0.1}};
+        assertThat(shape(published))
                 .hasSize(3)
                 .anySatisfy(note -> assertThat(note).contains("0.001, the published one, is too slow"))
-                .anySatisfy(note -> assertThat(note).contains("0.05 is oscillating"));
+                .anySatisfy(note -> assertThat(note).contains("0.05 oscillates"));
+        // Unbalanced to the same side all the time is no oscillation.
+        double[][] stuck = {{0.001, 0.3, 0.1}, {0.01, 0.2, 0.03}, {0.05, 0.45, 0.4}};
+        assertThat(shape(stuck)).singleElement().asString().contains("0.05 is too high");
+        assertThat(shape(new double[][] {{0.001, 0.9, 0.9}, {0.01, 0.2, 0.03}})).isEmpty();
     }
 }
