@@ -6,6 +6,8 @@ module org.panamoe.lab {
     requires org.panamoe.engine;
     requires org.panamoe.report;
     requires tools.jackson.core;
+    requires tools.jackson.databind;
 
+    exports org.panamoe.lab.placement;
     exports org.panamoe.lab.routing;
 }
