@@ -8,6 +8,7 @@ module org.panamoe.lab {
     requires tools.jackson.core;
     requires tools.jackson.databind;
 
+    exports org.panamoe.lab.cost;
     exports org.panamoe.lab.placement;
     exports org.panamoe.lab.routing;
 }
