@@ -9,6 +9,7 @@ module org.panamoe.lab {
     requires tools.jackson.databind;
 
     exports org.panamoe.lab.cost;
+    exports org.panamoe.lab.figure;
     exports org.panamoe.lab.placement;
     exports org.panamoe.lab.routing;
 }

@@ -16,6 +16,9 @@ final class BalanceCommand {
         return new CommandLine(new BalanceCommand())
                 .addSubcommand(new BalanceCompareCommand(console))
                 .addSubcommand(new BalanceReplayCommand(console))
-                .addSubcommand(new BalanceSweepCommand(console));
+                .addSubcommand(new BalanceSweepCommand(console))
+                .addSubcommand(new BalancePlaceCommand(console))
+                .addSubcommand(new BalanceCostCommand(console))
+                .addSubcommand(new BalanceReportCommand(console));
     }
 }

@@ -64,6 +64,7 @@ public final class Main {
             case "doctor" -> List.of(new DoctorCommand(console));
             case "bench" -> List.of(BenchCommand.with(console));
             case "balance" -> List.of(BalanceCommand.with(console));
+            case "cost" -> List.of(new CostCommand(console));
             default ->
                 List.of(
                         new GenerateCommand(console),
@@ -73,7 +74,9 @@ public final class Main {
                         new InspectCommand(console),
                         new DoctorCommand(console),
                         BenchCommand.with(console),
-                        BalanceCommand.with(console));
+                        BalanceCommand.with(console),
+                        BalanceCommand.with(console),
+                        new CostCommand(console));
         };
     }
 

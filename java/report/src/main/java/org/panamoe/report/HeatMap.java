@@ -10,14 +10,26 @@ import tools.jackson.core.JsonGenerator;
  * @param x what the columns are
  * @param y what the rows are, the first at the top
  * @param value what the colours are
+ * @param from value of the first colour, so that maps can be compared
+ * @param to value of the last colour
  * @param values for each row, one for each column
  */
-public record HeatMap(Axis x, List<String> columns, Axis y, List<String> rows, Axis value, List<List<Double>> values)
+public record HeatMap(
+        Axis x,
+        List<String> columns,
+        Axis y,
+        List<String> rows,
+        Axis value,
+        double from,
+        double to,
+        List<List<Double>> values)
         implements Chart {
     public HeatMap {
         columns = List.copyOf(columns);
         rows = List.copyOf(rows);
         values = List.copyOf(values);
+        if (!(from < to) || Double.isInfinite(to - from))
+            throw new IllegalArgumentException("heat map: colours from %s to %s".formatted(from, to));
         if (values.size() != rows.size())
             throw new IllegalArgumentException(
                     "heat map: %d rows of values, %d names".formatted(values.size(), rows.size()));
@@ -46,6 +58,8 @@ public record HeatMap(Axis x, List<String> columns, Axis y, List<String> rows, A
         Chart.write(json, "x", x);
         Chart.write(json, "y", y);
         Chart.write(json, "value", value);
+        json.writeNumberProperty("from", from);
+        json.writeNumberProperty("to", to);
         for (boolean column : new boolean[] {true, false}) {
             json.writeArrayPropertyStart(column ? "columns" : "rows");
             (column ? columns : rows).forEach(json::writeString);

@@ -46,7 +46,7 @@
       textStyle: {fontFamily: getComputedStyle(document.body).fontFamily},
       grid: {left: narrow ? 56 : 72, right: narrow ? 12 : 24, top: legend ? 44 : 20, bottom: 52},
       legend: legend ? {type: 'scroll', top: 4, left: 0, textStyle: {color: color('ink')}, pageTextStyle: {color: color('ink')},
-        pageIconColor: color('ink'), itemWidth: 28} : undefined,
+        pageIconColor: color('ink'), itemWidth: c.kind === 'lines' ? 28 : 14} : undefined,
       tooltip: {confine: true, backgroundColor: color('panel'), borderColor: color('rule'), textStyle: {color: color('ink'), fontSize: 13},
         extraCssText: 'max-width: min(22rem, 80vw); white-space: normal; overflow-wrap: anywhere;'},
     };
@@ -70,10 +70,9 @@
           barMaxWidth: 48, barGap: '10%', emphasis: {focus: 'series'}}))};
     }
     const cells = c.values.flatMap((row, y) => row.map((v, x) => [x, y, v]));
-    const seen = cells.map(cell => cell[2]).filter(v => v !== null);
     return {...base, grid: {...base.grid, top: 12, right: narrow ? 12 : 96, bottom: narrow ? 104 : 52},
       xAxis: categories(c.x, c.columns, xAxis), yAxis: categories(c.y, c.rows, {...yAxis, inverse: true}),
-      visualMap: {min: Math.min(...seen.length ? seen : [0]), max: Math.max(...seen.length ? seen : [1]), calculable: true, precision: 3,
+      visualMap: {min: c.from, max: c.to, calculable: true, precision: 3,
         orient: narrow ? 'horizontal' : 'vertical', ...(narrow ? {left: 'center', bottom: 4} : {right: 0, top: 'middle'}),
         text: [label(c.value), ''], textStyle: {color: color('faint')}, inRange: {color: ['h0', 'h1', 'h2', 'h3', 'h4'].map(color)},
         formatter: number},

@@ -39,6 +39,8 @@ class PageTest {
                 Axis.of("layer", ""),
                 List.of("3", "4", HOSTILE),
                 Axis.of("load over mean", ""),
+                0,
+                15,
                 IntStream.range(0, 3)
                         .mapToObj(y -> IntStream.range(0, 16)
                                 .mapToObj(x -> (double) ((x + 5 * y) % 16))
