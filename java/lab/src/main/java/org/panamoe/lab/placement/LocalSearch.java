@@ -105,6 +105,7 @@ public final class LocalSearch implements Placer {
         private final float[] weight_E;
         private final int[] expert_R;
         private final int[] count_E;
+        private final int[][] slotsOf_E;
         private final double[] load;
         private final int slots;
         private final double target;
@@ -114,6 +115,7 @@ public final class LocalSearch implements Placer {
             this.weight_E = weight_E;
             this.expert_R = expert_R.clone();
             count_E = new int[weight_E.length];
+            slotsOf_E = new int[weight_E.length][];
             for (int e : expert_R) count_E[e]++;
             slots = c.slotsPerGpu();
             load = new double[c.numGpus];
@@ -144,7 +146,13 @@ public final class LocalSearch implements Placer {
         /** Anew after each step: differences would drift. */
         private void sum() {
             Arrays.fill(load, 0);
-            for (int slot = 0; slot < expert_R.length; slot++) load[slot / slots] += share(expert_R[slot]);
+            int[] seen_E = new int[count_E.length];
+            for (int e = 0; e < count_E.length; e++) slotsOf_E[e] = new int[count_E[e]];
+            for (int slot = 0; slot < expert_R.length; slot++) {
+                int e = expert_R[slot];
+                load[slot / slots] += share(e);
+                slotsOf_E[e][seen_E[e]++] = slot;
+            }
         }
 
         private double share(int expert) {
@@ -183,17 +191,19 @@ public final class LocalSearch implements Placer {
 
         /** The fullest of the GPUs that change if a slot goes from one expert to another. */
         private double afterReplica(int more, int less, int slot, double[] after) {
-            System.arraycopy(load, 0, after, 0, load.length);
+            for (int other : slotsOf_E[more]) after[other / slots] = load[other / slots];
+            for (int other : slotsOf_E[less]) after[other / slots] = load[other / slots];
             double falls = share(more) - (double) weight_E[more] / (count_E[more] + 1);
             double rises = (double) weight_E[less] / (count_E[less] - 1) - share(less);
+            for (int other : slotsOf_E[more]) after[other / slots] -= falls;
+            for (int other : slotsOf_E[less])
+                after[other / slots] += other == slot ? share(more) - falls - share(less) : rises;
             double max = 0;
-            for (int other = 0; other < expert_R.length; other++) {
-                int gpu = other / slots;
-                if (expert_R[other] == more) after[gpu] -= falls;
-                if (expert_R[other] == less) after[gpu] += other == slot ? -share(less) : rises;
-                if (other == slot) after[gpu] += share(more) - falls;
-            }
-            for (int gpu = 0; gpu < load.length; gpu++) if (after[gpu] != load[gpu]) max = Math.max(max, after[gpu]);
+            for (int expert : new int[] {more, less})
+                for (int other : slotsOf_E[expert]) {
+                    int gpu = other / slots;
+                    if (after[gpu] != load[gpu]) max = Math.max(max, after[gpu]);
+                }
             return max;
         }
 

@@ -9,7 +9,7 @@ package org.panamoe.lab.placement;
  */
 public final class PlacementCase {
     /** V3 has 256 experts and up to 320 slots. The limits keep log2phy, which is padded, within memory. */
-    private static final int MAX_LAYERS = 1 << 12, MAX_REPLICAS = 1 << 13;
+    private static final int MAX_LAYERS = 1 << 12, MAX_REPLICAS = 1 << 12;
 
     public final String name;
 

@@ -3,9 +3,13 @@ package org.panamoe.lab.cost;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.panamoe.checkpoint.Footprint;
+import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.DType;
 
 /** Published figures, each to the last digit that was published. */
@@ -34,6 +38,21 @@ class AccountsTest {
         double ours = TokenFlops.activeWeights(DeepSeekV3.CONFIG);
         assertThat(ours).isLessThanOrEqualTo((double) footprint.activeParameters());
         assertThat(ours).isCloseTo((double) footprint.activeParameters(), within(2e6)); // norms and the correction bias
+    }
+
+    /** The published config.json says the same, where it is at hand. */
+    @Test
+    void theModelIsThePublishedOne() {
+        var file = Path.of(
+                System.getProperty("panamoe.root"),
+                "..",
+                "shared",
+                "data",
+                "configs",
+                "hf",
+                "deepseek-ai--DeepSeek-V3_config.json");
+        assumeTrue(Files.exists(file), () -> file + " is absent");
+        assertThat(DeepSeekV3.CONFIG).isEqualTo(ModelConfig.parse(file));
     }
 
     @Test

@@ -25,7 +25,7 @@ class CaseReaderTest {
                     [[1, 2, NaN, 4]]         | 4          | 2 | 1 | 2  | weight[0][2]: NaN is not a finite number from 0
                     [[1, 2, 1e39, 4]]        | 4          | 2 | 1 | 2  | weight[0][2]: Infinity is not a finite number from 0
                     [[3e38, 3e38]]           | 2          | 2 | 1 | 2  | weight[0]: adds up to more than 32 bits can hold
-                    [[1, 2]]                 | 1000000000 | 2 | 1 | 2  | num_replicas: 1000000000 is not in [1, 8192]
+                    [[1, 2]]                 | 1000000000 | 2 | 1 | 2  | num_replicas: 1000000000 is not in [1, 4096]
                     [[1, 2]]                 | 1e9        | 2 | 1 | 2  | num_replicas: 1.0E9 is not an integer of 32 bits
                     [[1, 2]]                 | 9999999999 | 2 | 1 | 2  | num_replicas: 9999999999 is not an integer of 32 bits
                     [[1, 2]]                 | 2          | 0 | 1 | 2  | num_groups: 0 is not in [1, 2]

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -46,6 +47,16 @@ class LocalSearchTest {
         var c = new PlacementCase("lpt", weight, 6, 1, 1, 2);
         assertThat(new Eplb().place(c).maxOverMean(0, weight[0])).isEqualTo(10.0 / 9); // 5 + 3, 4 + 3 + 3
         assertThat(new LocalSearch().place(c).maxOverMean(0, weight[0])).isEqualTo(1);
+    }
+
+    /** Many small experts without any load beside one that is hot: the search must end. */
+    @Test
+    void endsOnHotExperts() {
+        float[] weight_E = new float[512];
+        weight_E[7] = 1000;
+        weight_E[300] = 10;
+        neverWorse(new PlacementCase("hot", new float[][] {weight_E, new float[512]}, 1024, 8, 8, 64));
+        neverWorse(new PlacementCase("hot, global", new float[][] {weight_E, new float[512]}, 1024, 1, 2, 64));
     }
 
     /** From a placement in use fewer experts move than if all were placed anew, and it gets better all the same. */
