@@ -82,7 +82,11 @@ public final class Page {
 
     private static void write(Writer out, Table table) throws IOException {
         out.write("<div class=\"table\"><table>\n<thead><tr>");
-        for (String name : table.header()) out.write("<th scope=\"col\">" + escaped(name) + "</th>");
+        for (int i = 0; i < table.header().size(); i++) {
+            boolean number = !table.rows().isEmpty() && table.rows().getFirst().get(i) instanceof Number;
+            out.write("<th scope=\"col\"" + (number ? " class=\"number\">" : ">")
+                    + escaped(table.header().get(i)) + "</th>");
+        }
         out.write("</tr></thead>\n<tbody>\n");
         for (var row : table.rows()) {
             out.write("<tr>");

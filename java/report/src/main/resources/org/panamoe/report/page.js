@@ -70,7 +70,7 @@
           barMaxWidth: 48, barGap: '10%', emphasis: {focus: 'series'}}))};
     }
     const cells = c.values.flatMap((row, y) => row.map((v, x) => [x, y, v]));
-    return {...base, grid: {...base.grid, top: 12, right: narrow ? 12 : 96, bottom: narrow ? 104 : 52},
+    return {...base, grid: {...base.grid, top: 12, right: narrow ? 12 : 124, bottom: narrow ? 104 : 52},
       xAxis: categories(c.x, c.columns, xAxis), yAxis: categories(c.y, c.rows, {...yAxis, inverse: true}),
       visualMap: {min: c.from, max: c.to, calculable: true, precision: 3,
         orient: narrow ? 'horizontal' : 'vertical', ...(narrow ? {left: 'center', bottom: 4} : {right: 0, top: 'middle'}),
