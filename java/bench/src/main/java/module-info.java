@@ -3,7 +3,6 @@
 module org.panamoe.bench {
     requires static transitive org.jspecify;
     requires com.google.common;
-    requires jdk.management;
     requires transitive org.panamoe.engine;
     requires transitive tools.jackson.databind;
 

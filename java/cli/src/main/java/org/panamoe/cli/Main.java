@@ -75,7 +75,6 @@ public final class Main {
                         new DoctorCommand(console),
                         BenchCommand.with(console),
                         BalanceCommand.with(console),
-                        BalanceCommand.with(console),
                         new CostCommand(console));
         };
     }
