@@ -1,17 +1,20 @@
 // embed: y[t] = row token[t] of w, in fp32.
 //
 // Bound by memory: one row of w in, one of y out. A piece is some rows.
-#include "norm.hpp"
+#include "formats.hpp"
 
 namespace panamoe::PANAMOE_ISA {
 
 void embed(float *y, const Matrix &w, int64_t f) {
-    with_vector_format(w.format, [&](auto format) {
+    with_format(w.format, [&](auto format) {
+        // Whole vectors go where they belong; the rest, which decode pads, by way of one.
         using Format = decltype(format);
-        const Byte *row = weights<Format>(w, f, 0);
-        int64_t d = 0;
-        for (; d + LANES <= w.D; d += LANES) store(y + d, Format{}.read(row + d * Format::kBytes));
-        if (d < w.D) store(y + d, read_tail(Format{}, row + d * Format::kBytes, w.D - d), w.D - d);
+        int64_t whole = w.D / LANES * LANES;
+        decode<Format>(y, w, f, 0, whole);
+        if (whole == w.D) return;
+        Vec rest;
+        decode<Format>(reinterpret_cast<float *>(&rest), w, f, whole, w.D);
+        store(y + whole, rest, w.D - whole);
     });
 }
 

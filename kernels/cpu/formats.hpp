@@ -1,8 +1,9 @@
 // How weights are stored. A new format is a struct here and a case in with_format; gemm, grouped_gemm, mla_query and
 // mla_output then know it.
 //
-// A format's Reader turns LANES stored weights into a Vec; a rare one need not be fast. kBlock is the edge of the
-// square block that shares a scale, or 0. Weights are read where the checkpoint is mapped, at any address.
+// A format's Reader turns LANES stored weights into a Vec; a rare one need not be fast. kBlock columns of kBlockRows
+// rows share a scale; 0: there are no scales. bytes(n) is what n weights of a row take. Weights are read where the
+// checkpoint is mapped, at any address.
 #pragma once
 
 #include "panamoe.h"
@@ -12,13 +13,15 @@ namespace panamoe::PANAMOE_ISA {
 namespace {
 
 struct F32 {
-    static constexpr int32_t kBytes = 4, kBlock = 0;
+    static constexpr int64_t kBlock = 0;
+    static constexpr int64_t bytes(int64_t n) { return 4 * n; }
     static constexpr bool kRare = false;
     PANAMOE_INLINE Vec read(const Byte *w) const { return load(w); }
 };
 
 struct Bf16 {
-    static constexpr int32_t kBytes = 2, kBlock = 0;
+    static constexpr int64_t kBlock = 0;
+    static constexpr int64_t bytes(int64_t n) { return 2 * n; }
     static constexpr bool kRare = false;
     PANAMOE_INLINE Vec read(const Byte *w) const { return widen_bf16(w); }
 };
@@ -29,18 +32,19 @@ struct Bf16 {
 // codes included (they become subnormal floats). Multiplying by scale * 2^120 rounds the same real number as the
 // definition does, once. That fails for the two NaN codes, and for scales that leave the range: such blocks take Exact.
 struct F8E4M3Block128 {
-    static constexpr int32_t kBytes = 1, kBlock = 128;
+    static constexpr int64_t kBlock = 128, kBlockRows = 128;
+    static constexpr int64_t bytes(int64_t n) { return n; }
     static constexpr float k2to120 = 0x1p120f;
 
     struct Plain {
-        static constexpr int32_t kBytes = 1;
+        static constexpr int64_t bytes(int64_t n) { return n; }
         static constexpr bool kRare = false;
         Vec scale;  // times 2^120
         PANAMOE_INLINE Vec read(const Byte *w) const { return bits<Vec>(widen_codes(w) & 0x87f00000u) * scale; }
     };
 
     struct Exact {
-        static constexpr int32_t kBytes = 1;
+        static constexpr int64_t bytes(int64_t n) { return n; }
         static constexpr bool kRare = true;
         Vec scale;
         PANAMOE_INLINE Vec read(const Byte *w) const {
@@ -76,20 +80,84 @@ struct F8E4M3Block128 {
         }
         return any_of(most == 0x7f);
     }
+
+    // Calls body(reader) for n columns of ROWS rows that share this scale.
+    template <int ROWS, class Body>
+    PANAMOE_INLINE static void with_reader(float scale, const Byte *w, int64_t stride, int64_t n, Body body) {
+        if (plain(scale) && !any_nan<ROWS>(w, stride, n))
+            body(Plain{broadcast(scale * k2to120)});
+        else
+            body(Exact{broadcast(scale)});
+    }
+};
+
+// The integer formats: w = code * scale, rounded once to fp32. gemm_integer.cpp multiplies the codes themselves; what
+// stands here is for the functions that decode.
+struct Int8 {
+    static constexpr int64_t kBlock = kGroup, kBlockRows = 1;
+    static constexpr int64_t bytes(int64_t n) { return n; }
+    // gemm_integer stores codes so that they are the unsigned operand of a product, where it is an instruction.
+    static constexpr int32_t kOffset = kUnsignedBytes ? 128 : 0;
+
+    struct Reader {
+        static constexpr int64_t bytes(int64_t n) { return n; }
+        static constexpr bool kRare = true;
+        Vec scale;
+        PANAMOE_INLINE Vec read(const Byte *w) const {
+            return __builtin_convertvector(bits<IntVec>(widen_codes(w)) >> 20, Vec) * scale;
+        }
+    };
+
+    template <int ROWS, class Body>
+    PANAMOE_INLINE static void with_reader(float scale, const Byte *, int64_t, int64_t, Body body) {
+        static_assert(ROWS == 1);
+        body(Reader{broadcast(scale)});
+    }
+};
+
+struct Int4 {
+    static constexpr int64_t kBlock = kGroup, kBlockRows = 1;
+    static constexpr int64_t bytes(int64_t n) { return (n + 1) / 2; }
+    static constexpr int32_t kOffset = 8;  // as they are stored
+
+    struct Reader {
+        static constexpr int64_t bytes(int64_t n) { return (n + 1) / 2; }
+        static constexpr bool kRare = true;
+        Vec scale;
+        PANAMOE_INLINE Vec read(const Byte *w) const {
+            Byte codes[LANES];
+            for (int64_t i = 0; i < LANES; i += 2) {
+                codes[i] = static_cast<Byte>((w[i / 2] & 15) - kOffset);
+                codes[i + 1] = static_cast<Byte>((w[i / 2] >> 4) - kOffset);
+            }
+            return Int8::Reader{scale}.read(codes);
+        }
+    };
+
+    template <int ROWS, class Body>
+    PANAMOE_INLINE static void with_reader(float scale, const Byte *, int64_t, int64_t, Body body) {
+        static_assert(ROWS == 1);
+        body(Reader{broadcast(scale)});
+    }
+};
+
+template <class Format>
+constexpr bool kInteger = requires {
+    Format::kOffset;
 };
 
 // A vector of n < LANES weights; the other lanes are 0.
 template <class Reader>
 PANAMOE_INLINE Vec read_tail(const Reader &reader, const Byte *w, int64_t n) {
-    Byte padded[LANES * Reader::kBytes] = {};
-    __builtin_memcpy(padded, w, static_cast<size_t>(n) * Reader::kBytes);
+    Byte padded[Reader::bytes(LANES)] = {};
+    __builtin_memcpy(padded, w, static_cast<size_t>(Reader::bytes(n)));
     Vec v = reader.read(padded);
     return load(&v, n);  // not what reader makes of the padding: 0 times an infinite scale would be NaN
 }
 
 template <class Format>
 const Byte *weights(const Matrix &w, int64_t f, int64_t d) {
-    return w.data + (f * w.D + d) * Format::kBytes;
+    return w.data + f * Format::bytes(w.D) + Format::bytes(d);
 }
 
 // How many of the rows f, f + 1, ... share their scales with row f, at most most.
@@ -98,7 +166,7 @@ int64_t rows_alike(int64_t f, int64_t most) {
     if constexpr (Format::kBlock == 0)
         return most;
     else {
-        int64_t left = Format::kBlock - f % Format::kBlock;
+        int64_t left = Format::kBlockRows - f % Format::kBlockRows;
         return left < most ? left : most;
     }
 }
@@ -111,17 +179,15 @@ PANAMOE_INLINE void each_block(const Matrix &w, int64_t f, int64_t from, int64_t
         body(Format{}, from, to - from);
     else {
         constexpr int64_t block = Format::kBlock;
-        const Byte *scales = w.scale + f / block * ((w.D + block - 1) / block) * 4;
+        const Byte *scales = w.scale + f / Format::kBlockRows * ((w.D + block - 1) / block) * 4;
         for (int64_t d = from; d < to;) {
             int64_t end = (d / block + 1) * block;
             int64_t n = (end < to ? end : to) - d;
             float scale;
             __builtin_memcpy(&scale, scales + d / block * 4, 4);
-            if (Format::plain(scale) &&
-                !Format::template any_nan<ROWS>(weights<Format>(w, f, d), w.D * Format::kBytes, n))
-                body(typename Format::Plain{broadcast(scale * Format::k2to120)}, d, n);
-            else
-                body(typename Format::Exact{broadcast(scale)}, d, n);
+            Format::template with_reader<ROWS>(
+                scale, weights<Format>(w, f, d), Format::bytes(w.D),
+                n, [&](auto reader) __attribute__((always_inline)) { body(reader, d, n); });
             d += n;
         }
     }
@@ -134,8 +200,8 @@ void decode(float *to_D, const Matrix &w, int64_t f, int64_t from, int64_t to) {
         const Byte *data = weights<Format>(w, f, d);
         float *out = to_D + (d - from);
         int64_t i = 0;
-        for (; i + LANES <= n; i += LANES) store(out + i, reader.read(data + i * Format::kBytes));
-        if (i < n) store(out + i, read_tail(reader, data + i * Format::kBytes, n - i));
+        for (; i + LANES <= n; i += LANES) store(out + i, reader.read(data + Format::bytes(i)));
+        if (i < n) store(out + i, read_tail(reader, data + Format::bytes(i), n - i));
     });
 }
 
@@ -146,6 +212,8 @@ PANAMOE_INLINE void with_format(int32_t id, Body body) {
         case PM_W_F32: return body(F32{});
         case PM_W_BF16: return body(Bf16{});
         case PM_W_F8_E4M3_B128: return body(F8E4M3Block128{});
+        case PM_W_INT8: return body(Int8{});
+        case PM_W_INT4: return body(Int4{});
         default: return;
     }
 }

@@ -21,6 +21,10 @@ constexpr int64_t kElements = 16 * 1024;
 constexpr int64_t kMultiplications = 128 * 1024;
 // Bytes of weights for one piece of a product.
 constexpr int64_t kPieceBytes = 64 * 1024;
+// Bytes of quantised rows that a product makes at once.
+constexpr int64_t kQuantizedBytes = int64_t{64} << 20;
+// How far a kernel may read beyond them.
+constexpr int64_t kBeyondQuantized = 128;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -77,28 +81,70 @@ void each_rows(pm_context *ctx, int64_t rows, int64_t width, const Body &body) {
     each_range(ctx, rows, std::max<int64_t>(1, kElements / width), body);
 }
 
-// Products of F outputs each, already cut into blocks of at most kGemmRows rows.
-void multiply(pm_context *ctx, const std::vector<Gemm> &blocks, int64_t F, int64_t weight_bytes) {
-    if (blocks.empty()) return;
+// Products of F outputs each, already cut into blocks of at most kGemmRows rows: compute(block, from, to, scratch) for
+// pieces of a multiple of unit outputs, or, where those would be too few to go round, of least outputs.
+template <class Block, class Compute>
+void multiply(pm_context *ctx, const std::vector<Block> &blocks, int64_t F, int64_t row_bytes, int64_t unit,
+              int64_t least, const Compute &compute) {
     int64_t D = blocks[0].w.D, rows = 0;
-    for (const Gemm &block : blocks) rows += block.T;
+    for (const Block &block : blocks) rows += block.T;
     auto count = static_cast<int64_t>(blocks.size());
-    int64_t outputs = std::max(kGemmOutputs, kPieceBytes / (D * weight_bytes) / kGemmOutputs * kGemmOutputs);
+    int64_t outputs = std::max(unit, kPieceBytes / row_bytes / unit * unit);
     int64_t threads = ctx->threads->count();
-    // Smaller pieces where there would be too few to go round, not below a multiple of every tile.
-    if (count * ceil_div(F, outputs) < 4 * threads) outputs = std::max(kGemmOutputs / 2, outputs / 4 / 24 * 24);
+    if (count * ceil_div(F, outputs) < 4 * threads) outputs = std::max(least, outputs / 4 / least * least);
     if (static_cast<double>(rows) * static_cast<double>(D) * static_cast<double>(F) < kMultiplications) threads = 1;
     int64_t cuts = ceil_div(F, outputs);
     auto piece_of = [&](int64_t piece, int thread) {
         int64_t from = piece % cuts * outputs;
-        ctx->isa->gemm(blocks[static_cast<size_t>(piece / cuts)], from, std::min(F, from + outputs),
-                       ctx->scratch_of(thread));
+        compute(blocks[static_cast<size_t>(piece / cuts)], from, std::min(F, from + outputs), ctx->scratch_of(thread));
     };
     if (threads == 1) {
         for (int64_t piece = 0; piece < count * cuts; piece++) piece_of(piece, 0);
     } else {
         ctx->threads->run(count * cuts, piece_of);
     }
+}
+
+// Products that decode the weights.
+void multiply(pm_context *ctx, const std::vector<Gemm> &blocks, int64_t F, FormatSize size) {
+    if (blocks.empty()) return;
+    // Half of it is a multiple of every tile, too.
+    multiply(ctx, blocks, F, ceil_div(blocks[0].w.D * size.bits, 8), kGemmOutputs, kGemmOutputs / 2, ctx->isa->gemm);
+}
+
+// Products of codes: rows are quantised first, all that fit into some memory at once.
+void multiply_integers(pm_context *ctx, const char *operation, const std::vector<Gemm> &blocks, int64_t F,
+                       FormatSize size) {
+    for (size_t next = 0; next < blocks.size();) {
+        const Gemm &first = blocks[next];
+        int64_t D = first.w.D, stride = QuantizedRow::stride(D), rows = 0;
+        std::vector<IntegerGemm> some;
+        for (; next < blocks.size(); next++) {
+            const Gemm &block = blocks[next];
+            if (rows > 0 && (rows + block.T) * stride > kQuantizedBytes) break;
+            some.push_back({block.y, nullptr, block.y_stride, stride, block.T, block.w});
+            rows += block.T;
+        }
+        Byte *quantized = ctx->quantized_rows(operation, rows * stride + kBeyondQuantized);
+        for (int64_t row = 0; IntegerGemm & block : some) {
+            block.x = quantized + row * stride;
+            row += block.T;
+        }
+        each_rows(ctx, rows, D, [&](int64_t from, int64_t to, void *) {
+            for (int64_t row = from; row < to; row++)
+                ctx->isa->quantize(quantized + row * stride, first.x + row * first.x_stride, D, first.w.format);
+        });
+        multiply(ctx, some, F, ceil_div(D * size.bits, 8), kIntegerOutputs, kIntegerOutputs / 4,
+                 ctx->isa->gemm_integer);
+    }
+}
+
+// Of gemm and grouped_gemm, whose blocks are all the rows of x, one after the other.
+void multiply_all(pm_context *ctx, const char *operation, const std::vector<Gemm> &blocks, int64_t F, FormatSize size) {
+    if (size.integer)
+        multiply_integers(ctx, operation, blocks, F, size);
+    else
+        multiply(ctx, blocks, F, size);
 }
 
 void add_blocks(std::vector<Gemm> &blocks, const Gemm &all) {
@@ -146,7 +192,7 @@ int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, con
         require_scale(operation, "scale", scale, format, size);
         std::vector<Gemm> blocks;
         add_blocks(blocks, {floats(y_TF), floats(x_TD), F, D, T, matrix(w_FD, scale, D, format), 0});
-        multiply(ctx, blocks, F, size.bytes);
+        multiply_all(ctx, operation, blocks, F, size);
     });
 }
 
@@ -176,7 +222,7 @@ int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t t
             add_blocks(blocks, {floats(y_NF) + int64_t{from} * F, floats(x_ND) + int64_t{from} * D, F, D, to - from,
                                 matrix(w_E[e], scale, D, format), 0});
         }
-        multiply(ctx, blocks, F, size.bytes);
+        multiply_all(ctx, operation, blocks, F, size);
     });
 }
 
@@ -324,7 +370,7 @@ int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32
         for (int64_t h = 0; h < H; h++)
             add_blocks(blocks, {floats(o_out_THU) + h * U, floats(o_THC) + h * C, int64_t{H} * U, int64_t{H} * C, T,
                                 matrix(kv_b, scale, C, format), h * (int64_t{P} + U) + P});
-        multiply(ctx, blocks, U, size.bytes);
+        multiply(ctx, blocks, U, size);
     });
 }
 
@@ -445,17 +491,18 @@ int32_t pm_add(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, int3
     });
 }
 
-int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, int32_t format, const int32_t *token_T,
-                 int32_t T, int32_t V, int32_t D) {
+int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, const void *scale, int32_t format,
+                 const int32_t *token_T, int32_t T, int32_t V, int32_t D) {
     return guarded(ctx, [&] {
         const char *operation = "embed";
         require_sizes(operation, {{"T", T, 0}, {"V", V}, {"D", D}});
         require_type(operation, type);
-        require_vector_format(ctx, operation, format);
+        FormatSize size = require_format(ctx, operation, format);
         if (T == 0) return;
         require_pointers(operation, {{"y_TD", y_TD}, {"w_VD", w_VD}, {"token_T", token_T}});
+        require_scale(operation, "scale", scale, format, size);
         require_indices(operation, "token_T", token_T, T, "V", V);
-        Matrix w = matrix(w_VD, nullptr, D, format);
+        Matrix w = matrix(w_VD, scale, D, format);
         each_rows(ctx, T, D, [&](int64_t from, int64_t to, void *) {
             for (int64_t t = from; t < to; t++) ctx->isa->embed(floats(y_TD) + t * D, w, token_T[t]);
         });

@@ -1,4 +1,4 @@
-// gemm, grouped_gemm and mla_output: y[t][f] = sum over d of w[f][d] * x[t][d].
+// gemm and grouped_gemm, but for the integer formats, and mla_output: y[t][f] = sum over d of w[f][d] * x[t][d].
 //
 // Few rows: bound by memory, F * D weights pass once; each weight vector is decoded in registers for a tile of rows.
 // Many rows: bound by arithmetic, 2 * T * F * D operations; a panel of kGemmOutputs x kPanel weights is decoded once
@@ -39,19 +39,19 @@ PANAMOE_INLINE void prefetch(const Byte *w, int64_t stride, int64_t at) {
 template <class Format, int ROWS, int OUTPUTS>
 void stream_tile(const Gemm &g, int64_t row, int64_t f) {
     Vec acc[ROWS][OUTPUTS] = {};
-    int64_t stride = g.w.D * Format::kBytes;
+    int64_t stride = Format::bytes(g.w.D);
     const float *x = g.x + row * g.x_stride;
     each_block<Format, OUTPUTS>(g.w, g.w_row + f, 0, g.w.D, [&](auto reader, int64_t d, int64_t n) {
-        constexpr int64_t step = kStep / Format::kBytes;
+        constexpr int64_t step = kStep / Format::bytes(1);
         static_assert(Format::kBlock == 0 || Format::kBlock == step);
         const Byte *w = weights<Format>(g.w, g.w_row + f, d);
         int64_t at = 0;
         for (; at + step <= n; at += step) {
-            prefetch<OUTPUTS>(w + at * Format::kBytes, stride, (d + at) * Format::kBytes);
-            multiply(acc, x + d + at, g.x_stride, w + at * Format::kBytes, stride, reader, step);
+            prefetch<OUTPUTS>(w + Format::bytes(at), stride, Format::bytes(d + at));
+            multiply(acc, x + d + at, g.x_stride, w + Format::bytes(at), stride, reader, step);
         }
         if (at < n) [[unlikely]]
-            multiply_rest(acc, x + d + at, g.x_stride, w + at * Format::kBytes, stride, reader, n - at);
+            multiply_rest(acc, x + d + at, g.x_stride, w + Format::bytes(at), stride, reader, n - at);
     });
     for (int r = 0; r < ROWS; r++)
         for (int o = 0; o < OUTPUTS; o++) g.y[(row + r) * g.y_stride + f + o] = sum(acc[r][o]);
@@ -101,15 +101,20 @@ void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
 }  // namespace
 
 void gemm(const Gemm &g, int64_t from, int64_t to, void *scratch) {
-    int64_t step = g.T <= kStreamRows ? kStreamOutputs : kGemmOutputs;
     with_format(g.w.format, [&](auto format) {
         using Format = decltype(format);
+        bool few = g.T <= kStreamRows && !kInteger<Format>;  // only mla_output decodes integers
+        int64_t step = few ? kStreamOutputs : kGemmOutputs;
         for (int64_t f = from; f < to; f += step) {
             int64_t end = to - f < step ? to : f + step;
-            if (g.T <= kStreamRows)
-                each_row_tile(g.T, [&](auto rows, int64_t r) { stream<Format, decltype(rows)::kValue>(g, r, f, end); });
-            else
-                reuse<Format>(g, f, end, *static_cast<Panel *>(scratch));
+            if constexpr (!kInteger<Format>) {
+                if (few) {
+                    each_row_tile(g.T,
+                                  [&](auto rows, int64_t r) { stream<Format, decltype(rows)::kValue>(g, r, f, end); });
+                    continue;
+                }
+            }
+            reuse<Format>(g, f, end, *static_cast<Panel *>(scratch));
         }
     });
 }

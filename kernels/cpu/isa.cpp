@@ -26,6 +26,11 @@ namespace avx512 {
 extern const Isa kIsa;
 }
 #endif
+#if defined(PANAMOE_HAS_AVX512VNNI)
+namespace avx512vnni {
+extern const Isa kIsa;
+}
+#endif
 #if defined(PANAMOE_HAS_LANES16)
 namespace lanes16 {  // the 16 lanes of avx512 in AVX2 instructions, so that tests reach them on any machine
 extern const Isa kIsa;
@@ -59,6 +64,13 @@ const char *lacks_avx512() {
 }
 #endif
 
+#if defined(PANAMOE_HAS_AVX512VNNI)
+const char *lacks_avx512vnni() {
+    if (const char *lack = lacks_avx512()) return lack;
+    return __builtin_cpu_supports("avx512vnni") ? nullptr : "avx512vnni";
+}
+#endif
+
 }  // namespace
 
 const Isa &find_isa(const char *name) {
@@ -69,6 +81,9 @@ const Isa &find_isa(const char *name) {
 #endif
 #if defined(PANAMOE_HAS_AVX512)
         {&avx512::kIsa, lacks_avx512()},
+#endif
+#if defined(PANAMOE_HAS_AVX512VNNI)
+        {&avx512vnni::kIsa, lacks_avx512vnni()},
 #endif
     };
 #if defined(PANAMOE_HAS_LANES16)  // never the best

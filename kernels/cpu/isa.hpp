@@ -11,11 +11,15 @@ namespace panamoe {
 
 using Byte = unsigned char;  // weights and scales may lie at any address: they are loaded as bytes
 
-// What a format id means to those who only count: bytes of one weight (0: unknown id) and the edge of the block that
-// shares a scale (0: no scales).
+// What a format id means to those who only count: bits of one weight (0: unknown id), how many columns share a scale
+// (0: no scales), and whether products are of quantised rows.
 struct FormatSize {
-    int32_t bytes, block;
+    int64_t bits, block;
+    bool integer;
 };
+
+// Columns that share a scale in the integer formats, and in the rows that are quantised for them.
+constexpr int64_t kGroup = 32;
 
 // A weight matrix [F, D] as the checkpoint stores it.
 struct Matrix {
@@ -40,6 +44,34 @@ struct Gemm {
     int64_t T;
     Matrix w;
     int64_t w_row;
+};
+
+// A row of x as products with integer formats want it: codes of whole groups of columns (the last padded with 0), in
+// the order in which the format's codes are multiplied, then for each group its scale and the int32 from which its sum
+// of products starts, which makes up for codes that are stored as unsigned.
+struct QuantizedRow {
+    const Byte *codes;
+    const float *scale;
+    const int32_t *start;
+
+    QuantizedRow() = default;
+    QuantizedRow(const Byte *row, int64_t D)
+        : codes(row),
+          scale(reinterpret_cast<const float *>(row + groups(D) * kGroup)),
+          start(reinterpret_cast<const int32_t *>(scale + groups(D))) {}
+
+    static int64_t groups(int64_t D) { return (D + kGroup - 1) / kGroup; }
+    // From row to row: an odd number of cache lines, so that rows do not get into each other's way in the cache.
+    static int64_t stride(int64_t D) { return ((groups(D) * (kGroup + 8) + 63) / 64 | 1) * 64; }
+};
+
+// y[row] = w x[row] for T rows of y, and of x, which is quantised.
+struct IntegerGemm {
+    float *y;
+    const Byte *x;
+    int64_t y_stride, x_stride;
+    int64_t T;
+    Matrix w;
 };
 
 // Rotations of rope: Z cosines and sines for each position.
@@ -91,6 +123,10 @@ struct Isa {
     void (*rms_norm)(const RmsNorm &, int64_t from, int64_t to);
     // Outputs f in [from, to). scratch: kScratchBytes, aligned to 64.
     void (*gemm)(const Gemm &, int64_t from, int64_t to, void *scratch);
+    // One row of D values for an integer format, QuantizedRow::stride(D) bytes.
+    void (*quantize)(Byte *row, const float *x, int64_t D, int32_t format);
+    // Outputs f in [from, to).
+    void (*gemm_integer)(const IntegerGemm &, int64_t from, int64_t to, void *scratch);
     // Rows [from, to) of head h.
     void (*mla_query)(const MlaQuery &, int64_t h, int64_t from, int64_t to, void *scratch);
     // Rows [from, to).
@@ -109,11 +145,14 @@ struct Isa {
     int32_t (*read)(const Byte *data, int64_t bytes);
     // steps rounds of independent multiply-adds; returns how many operations that were. *result depends on all.
     int64_t (*multiply_add)(int64_t steps, float *result);
+    // The same of products of bytes.
+    int64_t (*multiply_codes)(int64_t steps, int32_t *result);
 };
 
 // Rows and outputs that a piece of gemm takes at once; heads that share a read of the cache. They bound the scratch.
 constexpr int64_t kGemmRows = 64;
 constexpr int64_t kGemmOutputs = 48;
+constexpr int64_t kIntegerOutputs = 64;
 constexpr int64_t kAttentionHeads = 8;
 
 }  // namespace panamoe

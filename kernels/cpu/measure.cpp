@@ -34,4 +34,24 @@ int64_t multiply_add(int64_t steps, float *result) {
     return steps * kChains * LANES * 2;
 }
 
+// Products of each of some vectors with each of others, as in a tile; x changes from step to step, or the compiler
+// would compute the products once for all.
+int64_t multiply_codes(int64_t steps, int32_t *result) {
+    constexpr int kW = LANES == 16 ? 4 : 3, kX = LANES == 16 ? 3 : 2;
+    IntVec acc[kX][kW] = {}, w[kW], x[kX];
+    for (int i = 0; i < kW; i++) w[i] = IntVec{} + ((*result + i) & 0x0f0f0f0f);
+    for (int i = 0; i < kX; i++) x[i] = IntVec{} + (*result + i);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < kX; i++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < kW; j++) acc[i][j] = dot<false>(acc[i][j], w[j], x[i]);
+            x[i] += 1;
+        }
+    }
+    for (auto &row : acc)
+        for (IntVec &sums : row) *result ^= sums[0];
+    return steps * kX * kW * LANES * 4 * 2;
+}
+
 }  // namespace panamoe::PANAMOE_ISA

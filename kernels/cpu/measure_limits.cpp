@@ -43,16 +43,18 @@ double read_bandwidth(pm_context *ctx) {
     return static_cast<double>(kSlice) / seconds;
 }
 
-double fma_rate(pm_context *ctx) {
+// compute(steps, &result), from a result that is start, says how many operations it did.
+template <class Result>
+double rate(pm_context *ctx, int64_t (*compute)(int64_t, Result *), Result start) {
     constexpr int64_t kSteps = 20000;
     int64_t pieces = int64_t{8} * ctx->threads->count();
     std::atomic<int64_t> operations = 0;
-    std::atomic<float> kept = 0;
+    std::atomic<Result> kept{};
     auto pass = [&] {
         operations = 0;
         ctx->threads->run(pieces, [&](int64_t, int) {
-            float result = 1.0f;
-            operations += ctx->isa->multiply_add(kSteps, &result);
+            Result result = start;
+            operations += compute(kSteps, &result);
             kept = result;
         });
     };
@@ -60,11 +62,19 @@ double fma_rate(pm_context *ctx) {
     return static_cast<double>(operations) / seconds;
 }
 
+double measured(pm_context *ctx, int32_t quantity) {
+    switch (quantity) {
+        case PM_READ_BANDWIDTH: return read_bandwidth(ctx);
+        case PM_FMA_RATE: return rate(ctx, ctx->isa->multiply_add, 1.0f);
+        default: return rate(ctx, ctx->isa->multiply_codes, 0x01020304);
+    }
+}
+
 }  // namespace
 
 int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result) {
     return guarded(ctx, [&] {
         require_measure(quantity, result);
-        *result = static_cast<float>(quantity == PM_READ_BANDWIDTH ? read_bandwidth(ctx) : fma_rate(ctx));
+        *result = static_cast<float>(measured(ctx, quantity));
     });
 }

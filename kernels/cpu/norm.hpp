@@ -30,9 +30,9 @@ void normalize(float *y, const float *x, const Matrix &w, float eps) {
     float inverse = 1.0f / __builtin_sqrtf(squares / static_cast<float>(D) + eps);
     const Byte *weight = w.data;
     for (d = 0; d + LANES <= D; d += LANES)
-        store(y + d, load(x + d) * inverse * Format{}.read(weight + d * Format::kBytes));
+        store(y + d, load(x + d) * inverse * Format{}.read(weight + Format::bytes(d)));
     if (d < D)
-        store(y + d, load(x + d, D - d) * inverse * read_tail(Format{}, weight + d * Format::kBytes, D - d), D - d);
+        store(y + d, load(x + d, D - d) * inverse * read_tail(Format{}, weight + Format::bytes(d), D - d), D - d);
 }
 
 // A vector has one row: the formats with scales are for matrices, and functions.cpp refuses them here.

@@ -5,6 +5,8 @@ namespace panamoe::PANAMOE_ISA {
 
 void rms_norm(const RmsNorm &, int64_t, int64_t);
 void gemm(const Gemm &, int64_t, int64_t, void *);
+void quantize(Byte *, const float *, int64_t, int32_t);
+void gemm_integer(const IntegerGemm &, int64_t, int64_t, void *);
 void mla_query(const MlaQuery &, int64_t, int64_t, int64_t, void *);
 void latent_append(const LatentAppend &, int64_t, int64_t);
 void mla_attention(const MlaAttention &, int64_t, int64_t, int64_t, void *);
@@ -15,12 +17,16 @@ void embed(float *, const Matrix &, int64_t);
 int32_t argmax(const float *, int64_t);
 int32_t read(const Byte *, int64_t);
 int64_t multiply_add(int64_t, float *);
+int64_t multiply_codes(int64_t, int32_t *);
 
 namespace {
 
 FormatSize format_size(int32_t id) {
-    FormatSize size{0, 0};
-    with_format(id, [&](auto format) { size = {decltype(format)::kBytes, decltype(format)::kBlock}; });
+    FormatSize size{0, 0, false};
+    with_format(id, [&](auto format) {
+        using Format = decltype(format);
+        size = {Format::bytes(8), Format::kBlock, kInteger<Format>};
+    });
     return size;
 }
 
@@ -35,6 +41,8 @@ const Isa kIsa = {
     .format_size = format_size,
     .rms_norm = rms_norm,
     .gemm = gemm,
+    .quantize = quantize,
+    .gemm_integer = gemm_integer,
     .mla_query = mla_query,
     .latent_append = latent_append,
     .mla_attention = mla_attention,
@@ -45,6 +53,7 @@ const Isa kIsa = {
     .argmax = argmax,
     .read = read,
     .multiply_add = multiply_add,
+    .multiply_codes = multiply_codes,
 };
 
 }  // namespace panamoe::PANAMOE_ISA

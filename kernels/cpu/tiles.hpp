@@ -24,7 +24,7 @@ template <class Reader>
     for (int64_t k = 0; k < n; k += LANES) {
         int64_t left = n - k;
         for (int64_t o = 0; o < outputs; o++) {
-            const Byte *from = w + o * w_stride + k * Reader::kBytes;
+            const Byte *from = w + o * w_stride + Reader::bytes(k);
             Vec weight = left < LANES ? read_tail(reader, from, left) : reader.read(from);
             for (int64_t r = 0; r < rows; r++) {
                 const float *row = x + r * x_stride + k;
@@ -61,14 +61,14 @@ PANAMOE_INLINE void multiply(Vec (&acc)[ROWS][OUTPUTS], const float *x, int64_t 
             for (int r = 0; r < ROWS; r++) x_R[r] = load(x + r * x_stride + k);
 #pragma GCC unroll 8
             for (int o = 0; o < OUTPUTS; o++) {
-                Vec weight = reader.read(w_O[o] + k * Reader::kBytes);
+                Vec weight = reader.read(w_O[o] + Reader::bytes(k));
 #pragma GCC unroll 8
                 for (int r = 0; r < ROWS; r++) acc[r][o] = fma(x_R[r], weight, acc[r][o]);
             }
         }
     }
     if (k < n) [[unlikely]]
-        multiply_rest(acc, x + k, x_stride, w + k * Reader::kBytes, w_stride, reader, n - k);
+        multiply_rest(acc, x + k, x_stride, w + Reader::bytes(k), w_stride, reader, n - k);
 }
 
 // y[r][c] += sum over n of x[r][n] * w[n][c], n ascending, for c in [0, columns).

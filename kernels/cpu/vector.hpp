@@ -59,6 +59,12 @@ PANAMOE_INLINE To bits(From from) {
     return to;
 }
 
+PANAMOE_INLINE int32_t load_int(const Byte *from) {
+    int32_t value;
+    __builtin_memcpy(&value, from, sizeof value);
+    return value;
+}
+
 // A vector of two halves.
 template <class To, class Half>
 PANAMOE_INLINE To join(Half low, Half high) {
@@ -87,6 +93,178 @@ PANAMOE_INLINE Vec fma(Vec a, Vec b, Vec c) {
     return a * b + c;
 #endif
 }
+
+// a * b + c, rounded once on every instruction set: where that is no instruction, the exact product of two floats is a
+// double, and their sum, rounded to odd, then rounds to the float that the exact sum rounds to.
+PANAMOE_INLINE Vec fused(Vec a, Vec b, Vec c) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return fma(a, b, c);
+#else
+    typedef double Doubles __attribute__((vector_size(LANES * 8)));
+    typedef int64_t Words __attribute__((vector_size(LANES * 8)));
+    Doubles product = __builtin_convertvector(a, Doubles) * __builtin_convertvector(b, Doubles);
+    Doubles term = __builtin_convertvector(c, Doubles), sum = product + term, added = sum - product;
+    Doubles rest =
+        (product - (sum - added)) + (term - added);  // what rounding took from the sum; NaN where it is infinite
+    Words inexact = (rest > 0) | (rest < 0), even = (bits<Words>(sum) & 1) == 0;
+    Words away = (rest > 0) == (sum > 0);  // from zero: one more, else one less
+    Words odd = bits<Words>(sum) + ((inexact & even) & (away ? Words{} + 1 : Words{} - 1));
+    return __builtin_convertvector(bits<Doubles>(odd), Vec);
+#endif
+}
+
+// ---- Products of bytes ----
+
+// Whether dot takes its first operand unsigned in all of 0..255. Elsewhere it takes 0..127, or SIGNED ones.
+#if defined(__AVX512VNNI__)
+constexpr bool kUnsignedBytes = true;
+#else
+constexpr bool kUnsignedBytes = false;
+#endif
+
+// Lane i of acc plus the four products of w's bytes 4i .. 4i + 3, unsigned or SIGNED, with x's, signed. Exact.
+template <bool SIGNED>
+PANAMOE_INLINE IntVec dot(IntVec acc, IntVec w, IntVec x) {
+#if defined(__AVX512VNNI__)
+    static_assert(!SIGNED);
+    return IntVec(_mm512_dpbusd_epi32(__m512i(acc), __m512i(w), __m512i(x)));
+#elif defined(__AVX512BW__)
+    auto codes = __m512i(w), factors = __m512i(x);
+    if constexpr (SIGNED) {
+        factors = _mm512_mask_sub_epi8(factors, _mm512_movepi8_mask(codes), __m512i{}, factors);
+        codes = _mm512_abs_epi8(codes);
+    }
+    return acc + IntVec(_mm512_madd_epi16(_mm512_maddubs_epi16(codes, factors), _mm512_set1_epi16(1)));
+#elif defined(__AVX2__)
+    auto product = [](__m256i codes, __m256i factors) {
+        if constexpr (SIGNED) {
+            factors = _mm256_sign_epi8(factors, codes);
+            codes = _mm256_abs_epi8(codes);
+        }
+        return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, factors), _mm256_set1_epi16(1));
+    };
+#if PANAMOE_LANES == 8
+    return acc + IntVec(product(__m256i(w), __m256i(x)));
+#else
+    struct Halves {
+        __m256i low, high;
+    };
+    Halves codes = bits<Halves>(w), factors = bits<Halves>(x);
+    return acc + join<IntVec>(product(codes.low, factors.low), product(codes.high, factors.high));
+#endif
+#else
+    // Bytes 0 and 2 of a lane, then 1 and 3, as half words, in which their products fit.
+    typedef int16_t Pairs __attribute__((vector_size(LANES * 4)));
+    typedef uint16_t Halfwords __attribute__((vector_size(LANES * 4)));
+    Pairs codes = bits<Pairs>(w), factors = bits<Pairs>(x);
+    Pairs even = SIGNED ? bits<Pairs>(bits<Halfwords>(codes) << 8) >> 8 : codes & 255;
+    Pairs odd = SIGNED ? codes >> 8 : bits<Pairs>(bits<Halfwords>(codes) >> 8);
+    IntVec first = bits<IntVec>(even * (bits<Pairs>(bits<Halfwords>(factors) << 8) >> 8));
+    IntVec second = bits<IntVec>(odd * (factors >> 8));
+    return acc + (bits<IntVec>(bits<BitVec>(first) << 16) >> 16) + (first >> 16) +
+           (bits<IntVec>(bits<BitVec>(second) << 16) >> 16) + (second >> 16);
+#endif
+}
+
+// Shuffles of two vectors that do the same in every quarter of four lanes: lanes x and y of a, each with b's behind it;
+// and half x of a, then of b, for vectors of eight bytes a lane.
+typedef int64_t WordVec __attribute__((vector_size(LANES * 4)));
+#if PANAMOE_LANES == 16
+#define PANAMOE_PAIRS(a, b, x, y)                                                                                   \
+    __builtin_shufflevector(a, b, x, x + 16, y, y + 16, x + 4, x + 20, y + 4, y + 20, x + 8, x + 24, y + 8, y + 24, \
+                            x + 12, x + 28, y + 12, y + 28)
+#define PANAMOE_HALVES(a, b, x) __builtin_shufflevector(a, b, x, x + 8, x + 2, x + 10, x + 4, x + 12, x + 6, x + 14)
+#elif PANAMOE_LANES == 8
+#define PANAMOE_PAIRS(a, b, x, y) __builtin_shufflevector(a, b, x, x + 8, y, y + 8, x + 4, x + 12, y + 4, y + 12)
+#define PANAMOE_HALVES(a, b, x) __builtin_shufflevector(a, b, x, x + 4, x + 2, x + 6)
+#else
+#define PANAMOE_PAIRS(a, b, x, y) __builtin_shufflevector(a, b, x, x + 4, y, y + 4)
+#define PANAMOE_HALVES(a, b, x) __builtin_shufflevector(a, b, x, x + 2)
+#endif
+
+PANAMOE_INLINE IntVec low_pairs(IntVec a, IntVec b) { return PANAMOE_PAIRS(a, b, 0, 1); }
+PANAMOE_INLINE IntVec high_pairs(IntVec a, IntVec b) { return PANAMOE_PAIRS(a, b, 2, 3); }
+PANAMOE_INLINE IntVec low_halves(IntVec a, IntVec b) {
+    WordVec v = bits<WordVec>(a), w = bits<WordVec>(b);
+    return bits<IntVec>(PANAMOE_HALVES(v, w, 0));
+}
+PANAMOE_INLINE IntVec high_halves(IntVec a, IntVec b) {
+    WordVec v = bits<WordVec>(a), w = bits<WordVec>(b);
+    return bits<IntVec>(PANAMOE_HALVES(v, w, 1));
+}
+#undef PANAMOE_PAIRS
+#undef PANAMOE_HALVES
+
+constexpr int64_t kQuarters = LANES / 4;
+
+// Turns the quarters of kQuarters vectors: quarter j of vector i becomes quarter i of vector j.
+PANAMOE_INLINE void transpose_quarters([[maybe_unused]] IntVec (&v)[kQuarters]) {
+#if PANAMOE_LANES == 16
+    IntVec left = __builtin_shufflevector(v[0], v[1], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    IntVec right = __builtin_shufflevector(v[2], v[3], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    IntVec left2 = __builtin_shufflevector(v[0], v[1], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    IntVec right2 = __builtin_shufflevector(v[2], v[3], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    v[0] = __builtin_shufflevector(left, right, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    v[1] = __builtin_shufflevector(left, right, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    v[2] = __builtin_shufflevector(left2, right2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    v[3] = __builtin_shufflevector(left2, right2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+#elif PANAMOE_LANES == 8
+    IntVec first = __builtin_shufflevector(v[0], v[1], 0, 1, 2, 3, 8, 9, 10, 11);
+    v[1] = __builtin_shufflevector(v[0], v[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    v[0] = first;
+#endif
+}
+
+// Turns LANES rows of LANES values into their columns.
+PANAMOE_INLINE void transpose(IntVec (&rows)[LANES]) {
+    IntVec column[4][kQuarters];  // [c][i]: column c of each quarter, of rows 4 i to 4 i + 3
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kQuarters; i++) {
+        IntVec *r = rows + 4 * i;
+        IntVec low01 = low_pairs(r[0], r[1]), high01 = high_pairs(r[0], r[1]);
+        IntVec low23 = low_pairs(r[2], r[3]), high23 = high_pairs(r[2], r[3]);
+        column[0][i] = low_halves(low01, low23);
+        column[1][i] = high_halves(low01, low23);
+        column[2][i] = low_halves(high01, high23);
+        column[3][i] = high_halves(high01, high23);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        transpose_quarters(column[c]);
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < kQuarters; j++) rows[4 * j + c] = column[c][j];
+    }
+}
+
+// Lane 4 j + i of the result is the sum of quarter j of v[i].
+PANAMOE_INLINE IntVec sum_quarters(const IntVec (&v)[4]) {
+    IntVec sums01 = low_pairs(v[0], v[1]) + high_pairs(v[0], v[1]);
+    IntVec sums23 = low_pairs(v[2], v[3]) + high_pairs(v[2], v[3]);
+    return low_halves(sums01, sums23) + high_halves(sums01, sums23);
+}
+
+// Lanes 0, 2, 4, ... of a and then b; 1, 3, 5, ...
+PANAMOE_INLINE IntVec even_lanes(IntVec a, IntVec b) {
+#if PANAMOE_LANES == 16
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif PANAMOE_LANES == 8
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+#endif
+}
+
+PANAMOE_INLINE IntVec odd_lanes(IntVec a, IntVec b) {
+#if PANAMOE_LANES == 16
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif PANAMOE_LANES == 8
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
+// ---- Weights as they are stored ----
 
 // Lane i gets byte i, sign-extended and shifted left by 20: an e4m3 code's exponent and mantissa in the places of a
 // float's. Bits between sign and exponent are copies of the sign.
@@ -156,19 +334,37 @@ PANAMOE_INLINE bool any_of(Mask mask) {
 #endif
 }
 
-// The one tree in which lanes are added: the upper half onto the lower, until one is left.
-PANAMOE_INLINE float sum(Vec v) {
+// The one tree in which lanes come together: the upper half onto the lower, until two are left.
+template <class V, class Join>
+PANAMOE_INLINE V fold(V v, Join join) {
 #if PANAMOE_LANES == 16
-    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    v = join(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    return join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
 #elif PANAMOE_LANES == 8
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    v = join(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
+    return join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5));
 #else
-    v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+    return join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
 #endif
+}
+
+PANAMOE_INLINE float sum(Vec v) {
+    v = fold(
+        v, [](Vec a, Vec b) __attribute__((always_inline)) { return a + b; });
     return v[0] + v[1];
+}
+
+PANAMOE_INLINE int32_t sum(IntVec v) {
+    v = fold(
+        v, [](IntVec a, IntVec b) __attribute__((always_inline)) { return a + b; });
+    return v[0] + v[1];
+}
+
+PANAMOE_INLINE int32_t most(IntVec v) {
+    v = fold(
+        v, [](IntVec a, IntVec b) __attribute__((always_inline)) { return a > b ? a : b; });
+    return v[0] > v[1] ? v[0] : v[1];
 }
 
 // exp(x) for every x, NaN and infinities included, within 2 units in the last place (or of the smallest subnormal).

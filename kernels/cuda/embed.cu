@@ -26,9 +26,9 @@ __global__ void __launch_bounds__(kThreads) embed(Embed a) {
         int64_t t = item / cuts, from = item % cuts * kColumns, to = min(from + kColumns, D);
         int64_t token = a.token[t];
         if (!accept(a.fault, BadIndex::embed_token, t, token, a.V)) continue;
-        const Byte *w = weight_row<Format>(a.w, token);
+        const Byte *w = weight_row<Format>(a.w, token), *scale = scale_row<Format>(a.w, token);
         for (int64_t d = from + threadIdx.x; d < to; d += blockDim.x)
-            a.y[t * D + d] = Format::read(w + d * Format::kBytes, 1);
+            a.y[t * D + d] = Format::read(w + d * Format::kBytes, load_scale<Format>(scale, d));
     }
 }
 
@@ -38,17 +38,18 @@ __global__ void __launch_bounds__(kThreads) embed(Embed a) {
 using namespace panamoe;
 using namespace panamoe::cuda;
 
-int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, int32_t format, const int32_t *token_T,
-                 int32_t T, int32_t V, int32_t D) {
+int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, const void *scale, int32_t format,
+                 const int32_t *token_T, int32_t T, int32_t V, int32_t D) {
     return enqueue(ctx, "embed", [&](const char *operation) {
         require_sizes(operation, {{"T", T, 0}, {"V", V}, {"D", D}});
         require_type(operation, type);
-        require_vector_format(operation, format, format_size(format));
+        FormatSize size = require_format(operation, format, format_size(format));
         if (T == 0) return;
         require_arrays(operation, {{"y_TD", y_TD}, {"token_T", token_T}});
         require_pointers(operation, {{"w_VD", w_VD}});
-        Embed a{static_cast<float *>(y_TD), matrix(w_VD, nullptr, D), token_T, T, V, ctx->fault};
-        with_vector_format(format, [&](auto stored) {
+        require_scale(operation, "scale", scale, format, size);
+        Embed a{static_cast<float *>(y_TD), matrix(w_VD, scale, D), token_T, T, V, ctx->fault};
+        with_format(format, [&](auto stored) {
             launch(operation, embed<decltype(stored)>, blocks_for(T * ceil_div(D, kColumns)), threads_for(D), 0,
                    ctx->stream, a);
         });

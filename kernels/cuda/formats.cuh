@@ -99,15 +99,15 @@ void with_vector_format(int32_t id, Body body) {
     });
 }
 
-// What a format id means to those who only count: bytes of one weight (0: unknown id) and the edge of the block that
+// What a format id means to those who only count: bits of one weight (0: unknown id) and the edge of the block that
 // shares a scale (0: no scales).
 struct FormatSize {
-    int32_t bytes, block;
+    int32_t bits, block;
 };
 
 inline FormatSize format_size(int32_t id) {
     FormatSize size{0, 0};
-    with_format(id, [&](auto format) { size = {decltype(format)::kBytes, decltype(format)::kBlock}; });
+    with_format(id, [&](auto format) { size = {8 * decltype(format)::kBytes, decltype(format)::kBlock}; });
     return size;
 }
 

@@ -118,6 +118,8 @@ using namespace panamoe::cuda;
 int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result) {
     return on_device(ctx, "measure", [&] {
         require_measure(quantity, result);
-        *result = static_cast<float>(quantity == PM_READ_BANDWIDTH ? read_bandwidth(*ctx) : fma_rate(*ctx));
+        *result = static_cast<float>(quantity == PM_READ_BANDWIDTH ? read_bandwidth(*ctx)
+                                     : quantity == PM_FMA_RATE     ? fma_rate(*ctx)
+                                                                   : 0);
     });
 }

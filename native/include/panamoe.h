@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 #define PM_API __attribute__((visibility("default")))
-#define PM_ABI 2
+#define PM_ABI 3
 
 enum pm_status { PM_OK = 0, PM_FAILED = 1 };
 
@@ -52,8 +52,12 @@ enum pm_type { PM_F32 = 0 };
 /* How a weight matrix [F, D] is stored; QuantFormat.java has the same ids.
  * PM_W_F8_E4M3_B128: e4m3 codes (1-4-3, bias 7, no infinity, NaN = 0x7f and 0xff) and fp32 scales
  * [ceil(F/128), ceil(D/128)]; w[f][d] = e4m3(code[f][d]) * scale[f/128][d/128] in fp32. The last block of a ragged
- * dimension is short. */
-enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2 };
+ * dimension is short.
+ * PM_W_INT8: codes of one signed byte [F, D]. PM_W_INT4: codes of half a byte, each stored as code + 8, in bytes
+ * [F, ceil(D/2)]; the low half is the even column. Both have fp32 scales [F, ceil(D/32)], one for each row and group of
+ * 32 columns, of which the last may be short; w[f][d] = code[f][d] * scale[f][d/32] in fp32. pm_gemm and
+ * pm_grouped_gemm do not decode them: see pm_gemm. */
+enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2, PM_W_INT8 = 3, PM_W_INT4 = 4 };
 
 /* How a row [X] of the latent cache is stored, its values behind each other. PM_CACHE_F32: X floats. PM_CACHE_BF16: X
  * bfloat16, which pm_latent_append rounds to the nearest, ties to even. The CPU back end has PM_CACHE_F32 alone. */
@@ -63,8 +67,10 @@ enum pm_cache { PM_CACHE_F32 = 0, PM_CACHE_BF16 = 1 };
 enum pm_place { PM_HOST = 0, PM_DEVICE = 1 };
 
 /* What pm_measure measures. PM_READ_BANDWIDTH: bytes per second that all threads of the context together read from
- * memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per second in fused multiply-adds, two each. */
-enum pm_quantity { PM_READ_BANDWIDTH = 0, PM_FMA_RATE = 1 };
+ * memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per second in fused multiply-adds, two each.
+ * PM_INT8_RATE: operations per second, two for each product of bytes that is added up in int32; 0 where the back end
+ * has no PM_W_INT8. */
+enum pm_quantity { PM_READ_BANDWIDTH = 0, PM_FMA_RATE = 1, PM_INT8_RATE = 2 };
 
 /* How pm_score makes scores of what the gate says: DeepSeek-V3's way, and V2's. */
 enum pm_scoring { PM_SIGMOID = 0, PM_SOFTMAX = 1 };
@@ -75,13 +81,13 @@ typedef struct pm_context pm_context;
 PM_API int32_t pm_abi(void);
 
 /* Opens a context. options: key=value pairs separated by spaces, or NULL. On the CPU: threads=N (default: physical
- * cores), isa=generic|avx2|avx512 (default: environment variable PANAMOE_ISA, else the best that this CPU has). On
- * CUDA: device=N (default: 0), stream=ADDRESS (decimal or 0x...: a stream of the caller's, who keeps it until pm_close;
- * default: a stream of the context's own), math=exact|tensor
- * (tensor: products on tensor cores where they fit, with activations rounded to bf16 or e4m3; default: environment
- * variable PANAMOE_CUDA, else exact); the emulator also takes seed=N, from which it draws its schedules (default: 1).
- * An unknown key or value is an error. A context is stored in *out even on failure (then only pm_error and pm_close
- * work on it), except where not even that could be allocated: then *out is NULL. */
+ * cores), isa=generic|avx2|avx512|avx512vnni (default: environment variable PANAMOE_ISA, else the best that this CPU
+ * has). On CUDA: device=N (default: 0), stream=ADDRESS (decimal or 0x...: a stream of the caller's, who keeps it until
+ * pm_close; default: a stream of the context's own), math=exact|tensor (tensor: products on tensor cores where they
+ * fit, with activations rounded to bf16 or e4m3; default: environment variable PANAMOE_CUDA, else exact); the emulator
+ * also takes seed=N, from which it draws its schedules (default: 1). An unknown key or value is an error. A context is
+ * stored in *out even on failure (then only pm_error and pm_close work on it), except where not even that could be
+ * allocated: then *out is NULL. */
 PM_API int32_t pm_open(pm_context **out, const char *options);
 
 /* Closes a context and frees all its memory. NULL is allowed. */
@@ -121,7 +127,14 @@ PM_API int32_t pm_measure(pm_context *ctx, int32_t quantity, float *result);
 PM_API int32_t pm_rms_norm(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, const void *w_D, int32_t format,
                            int32_t T, int32_t D, float eps);
 
-/* y[t] = w x[t]. */
+/* y[t] = w x[t].
+ *
+ * Where w is PM_W_INT8 or PM_W_INT4, x is quantised, row by row and group of 32 columns by group: amax is the largest
+ * |x|, scale_x = amax / 127, and the code of a column x / scale_x, rounded to the nearest, ties to even, not beyond 127
+ * of either sign; codes are 0 where scale_x is 0. Where amax is infinite or a NaN is in the group, scale_x is NaN and
+ * the codes are 0: the whole row of y becomes NaN. Then, with sum_g the exact int32 sum of the products of codes in
+ * group g, y starts at 0 and g ascends: y = fma(sum_g, scale_x[g] * scale_w[g], y). Every operation is one of fp32,
+ * rounded once, so the bits are the same on every instruction set, too. */
 PM_API int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t type, const void *w_FD, const void *scale,
                        int32_t format, int32_t T, int32_t D, int32_t F);
 
@@ -194,8 +207,8 @@ PM_API int32_t pm_swiglu(pm_context *ctx, void *y_NF, const void *gate_NF, const
 /* y += x. */
 PM_API int32_t pm_add(pm_context *ctx, void *y_TD, const void *x_TD, int32_t type, int32_t T, int32_t D);
 
-/* y[t] = row token_T[t] of w. format is PM_W_F32 or PM_W_BF16. */
-PM_API int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, int32_t format,
+/* y[t] = row token_T[t] of w. */
+PM_API int32_t pm_embed(pm_context *ctx, void *y_TD, int32_t type, const void *w_VD, const void *scale, int32_t format,
                         const int32_t *token_T, int32_t T, int32_t V, int32_t D);
 
 /* index_T[t] = where row t of x is largest; the lowest index wins a tie; a NaN is never chosen (0 where all are). */

@@ -44,11 +44,11 @@ inline void require_cache(const char *operation, int32_t cache) {
             PM_CACHE_F32);
 }
 
-// size: what the back end's formats make of the id, with the bytes of one weight (0: unknown id) and the edge of the
-// block that shares a scale (0: no scales). Returns it.
+// size: what the back end's formats make of the id, with the bits of one weight (0: unknown id) and how many columns
+// share a scale (0: no scales). Returns it.
 template <class FormatSize>
 FormatSize require_format(const char *operation, int32_t format, FormatSize size) {
-    require(size.bytes != 0, "%s: format is %d, the %s back end has no such weight format", operation, format,
+    require(size.bits != 0, "%s: format is %d, the %s back end has no such weight format", operation, format,
             kBackEnd.name);
     return size;
 }
@@ -94,8 +94,8 @@ inline void require_copy(const void *to, const void *from, int64_t bytes) {
 
 inline void require_measure(int32_t quantity, const float *result) {
     require(result != nullptr, "measure: result is NULL");
-    require(quantity == PM_READ_BANDWIDTH || quantity == PM_FMA_RATE, "measure: quantity is %d, there are %d and %d",
-            quantity, PM_READ_BANDWIDTH, PM_FMA_RATE);
+    require(quantity >= PM_READ_BANDWIDTH && quantity <= PM_INT8_RATE, "measure: quantity is %d, there are %d to %d",
+            quantity, PM_READ_BANDWIDTH, PM_INT8_RATE);
 }
 
 }  // namespace panamoe

@@ -33,7 +33,19 @@ struct pm_context {
     panamoe::Session session;
     const panamoe::Isa *isa = nullptr;
     std::optional<panamoe::Threads> threads;
-    panamoe::Aligned scratch;  // kScratchBytes for each thread
+    panamoe::Aligned scratch;    // kScratchBytes for each thread
+    panamoe::Aligned quantized;  // rows of x as codes, for products with integer formats: grows with the largest call
+    int64_t quantized_bytes = 0;
+
+    unsigned char *quantized_rows(const char *operation, int64_t bytes) {
+        if (bytes > quantized_bytes) {
+            quantized.reset();
+            quantized_bytes = 0;
+            quantized = panamoe::allocate_aligned(operation, bytes);
+            quantized_bytes = bytes;
+        }
+        return static_cast<unsigned char *>(quantized.get());
+    }
 
     void *scratch_of(int thread) { return static_cast<char *>(scratch.get()) + thread * panamoe::kScratchBytes; }
 };

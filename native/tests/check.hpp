@@ -1,6 +1,7 @@
 // The little that our C++ tests need: named tests, expectations with a text, contexts, seeded random numbers.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdint>
@@ -101,7 +102,7 @@ class Device {
 // Every instruction set that this machine can run, the tests' own included.
 inline std::vector<std::string> instruction_sets() {
     std::vector<std::string> result;
-    for (const char *isa : {"generic", "avx2", "avx512", "lanes16"}) {
+    for (const char *isa : {"generic", "avx2", "avx512", "avx512vnni", "lanes16"}) {
         Context context(std::string("isa=") + isa);
         if (context.status == PM_OK) result.push_back(isa);
     }
@@ -153,9 +154,19 @@ struct Weight {
 
     Weight(int32_t format, int64_t F, int64_t D, Random &random, float size = 1)
         : format(format), F(F), D(D), value_FD(static_cast<size_t>(F * D)) {
-        int64_t bytes = format == PM_W_F32 ? 4 : format == PM_W_BF16 ? 2 : 1;
-        stored.resize(static_cast<size_t>(F * D * bytes + 1));
+        stored.resize(static_cast<size_t>(F * row_bytes(format, D) + 1));
         int64_t scale_D = (D + 127) / 128;
+        if (integer()) {
+            scales.resize(static_cast<size_t>(F * groups() * 4 + 1));
+            for (int64_t i = 0; i < F * groups(); i++)
+                set_scale(i, (random.below(8) == 0 ? -1.0f : 1.0f) * size *
+                                 static_cast<float>(0.001 + random.uniform() * 0.01));
+            // Codes that no quantiser makes are numbers like others. In the last half of a row's last byte, any is
+            // right.
+            for (size_t i = 1; i < stored.size(); i++) stored[i] = static_cast<uint8_t>(random.bits());
+            define();
+            return;
+        }
         if (format == PM_W_F8_E4M3_B128) {
             scales.resize(static_cast<size_t>((F + 127) / 128 * scale_D * 4 + 1));
             for (int64_t i = 0; i < (F + 127) / 128 * scale_D; i++)
@@ -182,6 +193,26 @@ struct Weight {
         define();
     }
 
+    static int64_t row_bytes(int32_t format, int64_t D) {
+        return format == PM_W_F32 ? 4 * D : format == PM_W_BF16 ? 2 * D : format == PM_W_INT4 ? (D + 1) / 2 : D;
+    }
+
+    bool integer() const { return format == PM_W_INT8 || format == PM_W_INT4; }
+    int64_t groups() const { return (D + 31) / 32; }
+
+    // Of an integer format.
+    int code(int64_t f, int64_t d) const {
+        if (format == PM_W_INT8) return static_cast<int8_t>(stored[static_cast<size_t>(1 + f * D + d)]);
+        int both = stored[static_cast<size_t>(1 + f * row_bytes(format, D) + d / 2)];
+        return (d % 2 == 0 ? both & 15 : both >> 4) - 8;
+    }
+
+    float group_scale(int64_t f, int64_t group) const {
+        float scale;
+        std::memcpy(&scale, &scales[static_cast<size_t>(1 + 4 * (f * groups() + group))], 4);
+        return scale;
+    }
+
     void set_scale(int64_t i, float scale) { std::memcpy(&scales[static_cast<size_t>(1 + 4 * i)], &scale, 4); }
 
     // value_FD from what is stored: by the definition in panamoe.h.
@@ -196,6 +227,8 @@ struct Weight {
                 std::memcpy(&half, &stored[static_cast<size_t>(1 + 2 * i)], 2);
                 uint32_t bits = uint32_t{half} << 16;
                 std::memcpy(&value, &bits, 4);
+            } else if (integer()) {
+                value = static_cast<float>(code(i / D, i % D)) * group_scale(i / D, i % D / 32);
             } else {
                 float scale;
                 std::memcpy(&scale, &scales[static_cast<size_t>(1 + 4 * (i / D / 128 * scale_D + i % D / 128))], 4);
@@ -208,6 +241,38 @@ struct Weight {
     const void *scale() const { return scales.empty() ? nullptr : scales.data() + 1; }
     double at(int64_t f, int64_t d) const { return value_FD[static_cast<size_t>(f * D + d)]; }
 };
+
+// T rows of x times a weight of an integer format, by the definition in panamoe.h.
+inline std::vector<float> integer_product(const std::vector<float> &x_TD, const Weight &w, int64_t T) {
+    std::vector<float> y_TF;
+    for (int64_t t = 0; t < T; t++) {
+        std::vector<int> codes(static_cast<size_t>(w.D));
+        std::vector<float> scales;
+        for (int64_t from = 0; from < w.D; from += 32) {
+            const float *x = &x_TD[static_cast<size_t>(t * w.D + from)];
+            int64_t n = std::min<int64_t>(32, w.D - from);
+            float amax = 0;
+            for (int64_t i = 0; i < n; i++)
+                amax = std::isnan(x[i]) ? x[i] : std::fabs(x[i]) > amax ? std::fabs(x[i]) : amax;
+            float scale = std::isfinite(amax) ? amax / 127.0f : std::nanf("");
+            for (int64_t i = 0; i < n; i++)
+                codes[static_cast<size_t>(from + i)] =
+                    scale > 0 ? static_cast<int>(std::clamp(std::nearbyint(x[i] / scale), -127.0f, 127.0f)) : 0;
+            scales.push_back(scale);
+        }
+        for (int64_t f = 0; f < w.F; f++) {
+            float y = 0;
+            for (int64_t j = 0; j < w.groups(); j++) {
+                int32_t sum = 0;
+                for (int64_t d = 32 * j; d < std::min(w.D, 32 * j + 32); d++)
+                    sum += codes[static_cast<size_t>(d)] * w.code(f, d);
+                y = std::fma(static_cast<float>(sum), scales[static_cast<size_t>(j)] * w.group_scale(f, j), y);
+            }
+            y_TF.push_back(y);
+        }
+    }
+    return y_TF;
+}
 
 // fp32 in and out: 1e-5 of each row's root mean square, growing with the root of the terms beyond 1024; NaN and
 // infinities at the same places.
@@ -234,8 +299,18 @@ inline void expect_same_bits(const std::vector<float> &a, const std::vector<floa
            what.c_str());
 }
 
+// Bit for bit; all NaN are one.
+inline void expect_exact(const std::vector<float> &expected, const std::vector<float> &actual,
+                         const std::string &what) {
+    expect(expected.size() == actual.size(), "%s: %zu values", what.c_str(), actual.size());
+    for (size_t i = 0; i < std::min(expected.size(), actual.size()); i++)
+        expect(std::isnan(expected[i]) ? std::isnan(actual[i]) : std::memcmp(&expected[i], &actual[i], 4) == 0,
+               "%s: value %zu is %.9g, should be %.9g", what.c_str(), i, actual[i], expected[i]);
+}
+
 inline const char *format_name(int32_t format) {
-    return format == PM_W_F32 ? "f32" : format == PM_W_BF16 ? "bf16" : "f8_e4m3_b128";
+    const char *const names[] = {"f32", "bf16", "f8_e4m3_b128", "int8", "int4"};
+    return names[format];
 }
 
 }  // namespace check

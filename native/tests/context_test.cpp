@@ -119,13 +119,15 @@ void test_memory() {
 
 void test_measure() {
     Context context("threads=2");
-    float bandwidth = 0, rate = 0;
+    float bandwidth = 0, rate = 0, int8_rate = 0;
     context.ok(pm_measure(context, PM_READ_BANDWIDTH, &bandwidth), "measure");
     context.ok(pm_measure(context, PM_FMA_RATE, &rate), "measure");
+    context.ok(pm_measure(context, PM_INT8_RATE, &int8_rate), "measure");
     // From a busy netbook under sanitizers to a large server.
     expect(bandwidth > 1e7f && bandwidth < 1e13f, "%g bytes per second", bandwidth);
     expect(rate > 1e7f && rate < 1e15f, "%g operations per second", rate);
-    context.refused(pm_measure(context, 2, &rate), "quantity is 2");
+    expect(int8_rate > 1e7f && int8_rate < 1e16f, "%g operations on bytes per second", int8_rate);
+    context.refused(pm_measure(context, 3, &rate), "quantity is 3");
     context.refused(pm_measure(context, PM_FMA_RATE, nullptr), "result is NULL");
 }
 
@@ -232,8 +234,8 @@ void test_arguments() {
     int32_t token[2] = {0, 70000};
     c.refused(pm_gather(c, y, x, f32, token, 2, 5, 2), "gather: token_N[1] is 70000, T is 5");
     c.refused(pm_combine(c, y, x, f32, token, scale, 2, 5, 2), "combine: token_N[1] is 70000, T is 5");
-    c.refused(pm_embed(c, y, f32, w, PM_W_F32, token, 2, 512, 2), "embed: token_T[1] is 70000, V is 512");
-    c.refused(pm_embed(c, y, f32, w, f8, zeros, 2, 512, 2), "embed: format is 2");
+    c.refused(pm_embed(c, y, f32, w, nullptr, PM_W_F32, token, 2, 512, 2), "embed: token_T[1] is 70000, V is 512");
+    c.refused(pm_embed(c, y, f32, w, nullptr, f8, zeros, 2, 512, 2), "embed: scale is NULL, format 2 has scales");
     c.refused(pm_swiglu(c, y, x, nullptr, f32, 1, 2), "swiglu: up_NF is NULL");
     c.refused(pm_add(c, nullptr, x, f32, 1, 2), "add: y_TD is NULL");
     c.refused(pm_argmax(c, zeros, x, f32, 1, 0), "argmax: V is 0");

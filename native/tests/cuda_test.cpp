@@ -157,7 +157,7 @@ void test_bad_indices() {
     {
         Device<float> y(c, filled(64));
         Device<int32_t> token(c, Ints{7, 3});
-        says("embed: token_T[0] is 7, V is 7", pm_embed(c, y, PM_F32, w, PM_W_F32, token, 2, 7, 2));
+        says("embed: token_T[0] is 7, V is 7", pm_embed(c, y, PM_F32, w, nullptr, PM_W_F32, token, 2, 7, 2));
         expect_rows(y, {kUntouched, kUntouched, 7, 8, kUntouched}, "embed");
     }
     {
@@ -304,7 +304,7 @@ void test_many_blocks() {
     for (size_t t = 0; t < rows; t++)
         expect(reversed[D * t] == x[D * (rows - 1 - t)] && reversed[D * t + 1] == x[D * (rows - 1 - t) + 1],
                "gather: row %zu", t);
-    c.ok(pm_embed(c, y, PM_F32, x_TD, PM_W_F32, token, T, T, D), "embed");
+    c.ok(pm_embed(c, y, PM_F32, x_TD, nullptr, PM_W_F32, token, T, T, D), "embed");
     expect(y.host() == reversed, "embed");
     // Rows of more than a warp, here and below, so that what a block's warps tell each other follows row by row.
     constexpr int32_t V = 300;
@@ -361,7 +361,9 @@ void test_measure() {
     context.ok(pm_measure(context, PM_FMA_RATE, &rate), "measure");
     expect(bandwidth > 1e7f && bandwidth < 2e13f, "%g bytes per second", bandwidth);
     expect(rate > 1e6f && rate < 1e15f, "%g operations per second", rate);
-    context.refused(pm_measure(context, 2, &rate), "measure: quantity is 2, there are 0 and 1");
+    context.ok(pm_measure(context, PM_INT8_RATE, &rate), "measure");
+    expect(rate == 0, "no products of int8, but %g of them per second", rate);
+    context.refused(pm_measure(context, 3, &rate), "measure: quantity is 3, there are 0 to 2");
     context.refused(pm_measure(context, PM_FMA_RATE, nullptr), "measure: result is NULL");
     expect(pm_allocated(context) == 0, "measuring leaves memory allocated");
 }

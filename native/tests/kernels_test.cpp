@@ -16,7 +16,7 @@ using namespace check;
 namespace {
 
 constexpr uint64_t kSeed = 20261123;
-constexpr int32_t kFormats[] = {PM_W_F32, PM_W_BF16, PM_W_F8_E4M3_B128};
+constexpr int32_t kFormats[] = {PM_W_F32, PM_W_BF16, PM_W_F8_E4M3_B128, PM_W_INT8, PM_W_INT4};
 constexpr int32_t kVectorFormats[] = {PM_W_F32, PM_W_BF16};
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 
@@ -37,6 +37,14 @@ std::vector<double> product(const std::vector<float> &x_TD, const Weight &w, int
             y_TF[area(t, w.F) + static_cast<size_t>(f)] = sum;
         }
     return y_TF;
+}
+
+void expect_product(const std::vector<float> &x_TD, const Weight &w, int64_t T, const std::vector<float> &y_TF,
+                    const std::string &what) {
+    if (w.integer())
+        expect_exact(integer_product(x_TD, w, T), y_TF, what);
+    else
+        expect_close(product(x_TD, w, T), y_TF, w.F, w.D, what);
 }
 
 std::vector<float> gemm(const Context &context, const std::vector<float> &x_TD, const Weight &w, int32_t T,
@@ -64,7 +72,7 @@ void test_gemm() {
                 Weight w(format, F, D, random);
                 std::vector<float> x_TD = random.normals(int64_t{T} * D);
                 std::vector<float> y_TF = gemm(one, x_TD, w, T, what);
-                expect_close(product(x_TD, w, T), y_TF, F, D, what);
+                expect_product(x_TD, w, T, y_TF, what);
                 expect_same_bits(y_TF, gemm(two, x_TD, w, T, what), what + ", two threads");
                 // A row alone, and rows in batches of every size up to 9, give the same bits.
                 for (int32_t batch = 1; batch <= std::min(T, 9); batch++) {
@@ -93,12 +101,46 @@ void test_not_finite() {
                         w.stored[static_cast<size_t>(2 + 2 * i)] = 0x7f,
                                                              w.stored[static_cast<size_t>(1 + 2 * i)] = 0xc0;
                     if (format == PM_W_F8_E4M3_B128) w.stored[static_cast<size_t>(1 + i)] = i % 2 != 0 ? 0x7f : 0xff;
+                    if (w.integer()) w.set_scale(i / D * w.groups() + i % D / 32, i % 2 != 0 ? kNan : kInf);
                 }
                 w.define();
                 std::vector<float> x_TD = random.normals(int64_t{T} * D);
                 x_TD[area(T - 1, D) + 5] = kInf;
                 if (T > 2) x_TD[area(1, D) + 260] = kNan, x_TD[2] = -kInf;
-                expect_close(product(x_TD, w, T), gemm(context, x_TD, w, T, what), F, D, what);
+                expect_product(x_TD, w, T, gemm(context, x_TD, w, T, what), what);
+            }
+    }
+}
+
+// Groups of one value, of the smallest values there are, of zeros of both signs, of ties: by the definition.
+void test_quantised_rows() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=2 isa=" + isa);
+        for (int32_t format : {PM_W_INT8, PM_W_INT4})
+            for (int32_t T : {1, 7, 12}) {
+                std::string what = name("gemm", isa, {T}) + " quantised rows " + format_name(format);
+                Random random(kSeed);
+                int32_t D = 32 * 9 + 5, F = 37;
+                Weight w(format, F, D, random);
+                w.set_scale(5, 0x1p127f), w.set_scale(17, 0x1p-140f), w.set_scale(29, -0.0f);
+                std::vector<float> x_TD;
+                for (int64_t i = 0; i < int64_t{T} * D; i++) {
+                    float value = random.normal();
+                    switch (i % D / 32) {
+                        case 0: value = 0; break;
+                        case 1: value = -0.0f; break;
+                        case 2: value = 0x1p-149f * static_cast<float>(random.below(60) - 30); break;
+                        case 3: value = 0x1p-149f * static_cast<float>(random.below(380) - 190); break;
+                        case 4:
+                            value = static_cast<float>(random.below(255) - 127) / 2 + (i % 32 == 0 ? 127 : 0);
+                            break;
+                        case 5: value *= 1e37f; break;
+                        case 6: value = i % 32 == 7 ? -3.0f : 0; break;
+                        default: break;
+                    }
+                    x_TD.push_back(value);
+                }
+                expect_product(x_TD, w, T, gemm(context, x_TD, w, T, what), what);
             }
     }
 }
@@ -181,7 +223,7 @@ void test_grouped_gemm() {
                 auto compute = [&](const Context &context) {
                     std::vector<float> y_NF(area(N, F), kNan);
                     context.ok(pm_grouped_gemm(context, y_NF.data(), x_ND.data(), PM_F32, w_E.data(),
-                                               format == PM_W_F8_E4M3_B128 ? scale_E.data() : nullptr, format,
+                                               format >= PM_W_F8_E4M3_B128 ? scale_E.data() : nullptr, format,
                                                offset_E1.data(), N, D, F, E),
                                what);
                     return y_NF;
@@ -193,7 +235,7 @@ void test_grouped_gemm() {
                                          x_ND.begin() + int64_t{offset_E1[e + 1]} * D);
                     std::vector<float> y(y_NF.begin() + int64_t{offset_E1[e]} * F,
                                          y_NF.begin() + int64_t{offset_E1[e + 1]} * F);
-                    expect_close(product(x, weights[e], rows_E[e]), y, F, D, what + " expert " + std::to_string(e));
+                    expect_product(x, weights[e], rows_E[e], y, what + " expert " + std::to_string(e));
                     expect_same_bits(y, gemm(one, x, weights[e], rows_E[e], what), what + ", gemm alone");
                 }
             }
@@ -629,7 +671,7 @@ void test_add() {
 
 void test_embed() {
     for (const std::string &isa : instruction_sets())
-        for (int32_t format : kVectorFormats)
+        for (int32_t format : kFormats)
             for (auto [T, V, D] : {std::tuple{0, 1, 1}, {1, 1, 1}, {7, 3, 69}, {50, 40, 576}}) {
                 Context context("threads=2 isa=" + isa);
                 Random random(kSeed);
@@ -641,7 +683,8 @@ void test_embed() {
                     auto row = w.value_FD.begin() + int64_t{token_T.back()} * D;
                     expected.insert(expected.end(), row, row + D);
                 }
-                context.ok(pm_embed(context, y.data(), PM_F32, w.data(), format, token_T.data(), T, V, D), "embed");
+                context.ok(pm_embed(context, y.data(), PM_F32, w.data(), w.scale(), format, token_T.data(), T, V, D),
+                           "embed");
                 expect_same_bits(expected, y, name("embed", isa, {T, V, D}) + " " + format_name(format));
             }
 }
@@ -808,6 +851,7 @@ int main(int argc, char **argv) {
     return run(argc, argv,
                {{"gemm", test_gemm},
                 {"not_finite", test_not_finite},
+                {"quantised_rows", test_quantised_rows},
                 {"e4m3_codes", test_e4m3_codes},
                 {"e4m3_exact_path", test_e4m3_exact_path},
                 {"grouped_gemm", test_grouped_gemm},

@@ -68,6 +68,11 @@ public class GroupedGemmBenchmark extends KernelBenchmark {
     }
 
     @Override
+    boolean integer() {
+        return format.integer();
+    }
+
+    @Override
     double flops() {
         return 2.0 * x_ND.dim(0) * w_E.F() * w_E.D();
     }

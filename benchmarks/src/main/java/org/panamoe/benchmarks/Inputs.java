@@ -35,9 +35,7 @@ final class Inputs {
     Weight weight(QuantFormat format, int F, int D) {
         if (!kernels.onDevice()) return random.weight(arena, format, F, D);
         try (var local = Arena.ofConfined()) {
-            var host = random.weight(local, format, F, D);
-            var scale = host.scale();
-            return new Weight(format, copy(host.data()), scale == null ? null : copy(scale));
+            return random.weight(local, format, F, D).copied(this::copy);
         }
     }
 

@@ -48,6 +48,7 @@ public abstract class KernelBenchmark {
     Kernels kernels;
     float bandwidth;
     float fmaRate;
+    float int8Rate;
     private @Nullable Tensor flushed;
     private @Nullable CudaStream stream;
     private @Nullable EventTimer timer;
@@ -70,6 +71,7 @@ public abstract class KernelBenchmark {
     public final void measureLimits() {
         bandwidth = kernels.readBandwidth();
         fmaRate = kernels.fmaRate();
+        int8Rate = kernels.int8Rate();
     }
 
     /** A model reads gigabytes between two calls of a kernel: none finds its inputs in a device's cache. */
@@ -99,6 +101,11 @@ public abstract class KernelBenchmark {
 
     abstract double flops();
 
+    /** Whether the products are of bytes. */
+    boolean integer() {
+        return false;
+    }
+
     final void call(Rates rates) {
         if (timer != null) timer.start();
         launch();
@@ -109,6 +116,7 @@ public abstract class KernelBenchmark {
         rates.GB += bytes / 1e9;
         rates.GFLOP += flops / 1e9;
         rates.ofBandwidth += bytes / bandwidth;
-        rates.ofFmaRate += flops / fmaRate;
+        if (integer()) rates.ofInt8Rate += flops / int8Rate;
+        else rates.ofFmaRate += flops / fmaRate;
     }
 }

@@ -33,8 +33,7 @@ record Host(Kernels kernels, Arena arena) {
     }
 
     Weight weight(Weight there) {
-        var scale = there.scale();
-        return new Weight(there.format(), tensor(there.data()), scale == null ? null : tensor(scale));
+        return there.copied(this::tensor);
     }
 
     float[] floats(Tensor there) {

@@ -28,6 +28,7 @@ final class DoctorCommand implements Callable<Integer> {
         FLAGS.put("generic", Set.of());
         FLAGS.put("avx2", Set.of("avx2", "fma", "f16c"));
         FLAGS.put("avx512", Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"));
+        FLAGS.put("avx512vnni", Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"));
     }
 
     @Option(names = "--json", description = "One JSON object.")
@@ -126,6 +127,7 @@ final class DoctorCommand implements Callable<Integer> {
         try (kernels) {
             into.put("usable", true);
             into.put("fma_flops_per_second", kernels.fmaRate());
+            into.put("int8_operations_per_second", kernels.int8Rate());
         }
     }
 
@@ -162,8 +164,9 @@ final class DoctorCommand implements Callable<Integer> {
             if (set.path("usable").asBoolean())
                 lines.add(
                         "  " + entry.getKey(),
-                        "%.1f GFLOP/s in fp32 FMA",
-                        set.path("fma_flops_per_second").asDouble() / 1e9);
+                        "%.1f GFLOP/s in fp32 FMA, %.1f GOP/s in int8 products",
+                        set.path("fma_flops_per_second").asDouble() / 1e9,
+                        set.path("int8_operations_per_second").asDouble() / 1e9);
             else
                 lines.add(
                         "  " + entry.getKey(),

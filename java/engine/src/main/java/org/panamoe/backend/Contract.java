@@ -189,7 +189,7 @@ final class Contract {
     static Contract embed(boolean device, Tensor y_TD, Weight w_VD, Tensor token_T) {
         return new Contract("embed", device)
                 .result("y_TD", y_TD)
-                .unscaled("w_VD", "VD", w_VD)
+                .weight("w_VD", "VD", w_VD)
                 .index("token_T", token_T);
     }
 
@@ -269,7 +269,7 @@ final class Contract {
 
     /** Weights and scales may have any alignment. */
     private Contract weight(String name, String letters, Weight w) {
-        shape(name, letters, w.data(), w);
+        shape(name, letters, w.data(), w, w.columns());
         place(name, w, w.data());
         if (w.scale() != null) place(name, w, w.scale());
         return this;
@@ -312,11 +312,16 @@ final class Contract {
     }
 
     private void shape(String name, String letters, Tensor tensor, Object shown) {
+        shape(name, letters, tensor, shown, UNKNOWN);
+    }
+
+    /** @param last the last size, where it is not the tensor's own */
+    private void shape(String name, String letters, Tensor tensor, Object shown, int last) {
         int from = letters.lastIndexOf('_') + 1, rank = letters.length() - from;
         require(tensor.rank() == rank, "%s is %s, which has not %s dimensions", name, shown, rank);
         for (int i = 0; i < rank; i++) {
             char letter = letters.charAt(from + i);
-            int n = dim(name, tensor, i, shown);
+            int n = last != UNKNOWN && i == rank - 1 ? last : dim(name, tensor, i, shown);
             if (letter == '?') require(n > 0, "%s is %s: a size is 0", name, shown);
             else set(letter, n, name, shown);
         }

@@ -96,7 +96,7 @@ public final class ExpertTable {
     }
 
     private static int D(Weight w) {
-        return w.data().dim(1);
+        return w.columns();
     }
 
     private static Tensor addresses(Kernels kernels, Arena arena, List<Tensor> tensors) {

@@ -18,7 +18,7 @@ import java.util.Map;
 
 /** The functions of panamoe.h as one library exports them, in the header's order; HeaderTest compares the two. */
 final class Header {
-    static final int ABI = 2;
+    static final int ABI = 3;
     static final int OK = 0;
     static final int F32 = 0;
     static final int CACHE_F32 = 0;
@@ -26,6 +26,7 @@ final class Header {
     static final int DEVICE = 1;
     static final int READ_BANDWIDTH = 0;
     static final int FMA_RATE = 1;
+    static final int INT8_RATE = 2;
 
     private final SymbolLookup library;
 
@@ -195,7 +196,17 @@ final class Header {
         swiglu = status("pm_swiglu", ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);
         add = status("pm_add", ADDRESS, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);
         embed = status(
-                "pm_embed", ADDRESS, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);
+                "pm_embed",
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
         argmax = status("pm_argmax", ADDRESS, ADDRESS, ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT);
     }
 

@@ -43,6 +43,12 @@ public interface Kernels extends AutoCloseable {
     /** fp32 operations per second in fused multiply-adds (two each) with all its threads, measured now. */
     float fmaRate();
 
+    /**
+     * Operations per second, two for each product of bytes that is added up in int32, with all its threads, measured now; 0
+     * where this back end has no integer formats, or no instructions of its own for them.
+     */
+    float int8Rate();
+
     void rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D, float eps);
 
     void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD);

@@ -95,6 +95,11 @@ final class NativeKernels implements Kernels {
     }
 
     @Override
+    public float int8Rate() {
+        return measure("int8Rate", Header.INT8_RATE);
+    }
+
+    @Override
     public void rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D, float eps) {
         var c = Contract.rmsNorm(device, y_TD, x_TD, w_D);
         int T = c.of('T'), D = c.of('D');
@@ -308,7 +313,16 @@ final class NativeKernels implements Kernels {
         var c = Contract.embed(device, y_TD, w_VD, token_T);
         int T = c.of('T'), V = c.of('V'), D = c.of('D');
         call("embed", () -> (int) pm.embed.invokeExact(
-                context, y_TD.data, Header.F32, w_VD.data().data, w_VD.format().id, token_T.data, T, V, D));
+                context,
+                y_TD.data,
+                Header.F32,
+                w_VD.data().data,
+                data(w_VD.scale()),
+                w_VD.format().id,
+                token_T.data,
+                T,
+                V,
+                D));
     }
 
     @Override

@@ -1,12 +1,10 @@
 package org.panamoe.backend;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 import org.panamoe.tensor.DType;
@@ -16,14 +14,9 @@ import org.panamoe.tensor.Weight;
 /**
  * What every function of panamoe.h means, in plain Java: the definition that the native libraries are tested against.
  * Sums are taken in double and rounded to float once, at the end; so each row depends on that row and the weights alone.
+ * Products with integer formats are fp32, operation by operation: there every back end has the same bits.
  */
 final class ReferenceKernels implements Kernels {
-    private static final float[] E4M3 = new float[256];
-
-    static {
-        for (int code = 0; code < 256; code++) E4M3[code] = e4m3(code);
-    }
-
     private final OneCaller caller = new OneCaller();
     private final AtomicLong allocated = new AtomicLong();
 
@@ -107,13 +100,52 @@ final class ReferenceKernels implements Kernels {
     /** Rows [from, to) of y are w times those rows of x. A row of w is decoded once and used for all rows of x. */
     private static void gemm(Tensor y, Tensor x, Weight w_FD, int from, int to) {
         if (from == to) return;
-        int F = w_FD.data().dim(0), D = w_FD.data().dim(1);
+        if (w_FD.format().integer()) {
+            gemmOfCodes(y, x, w_FD, from, to);
+            return;
+        }
+        int F = w_FD.data().dim(0), D = w_FD.columns();
         var rows = new double[to - from][];
         for (int t = from; t < to; t++) rows[t - from] = row(x, t, D);
         for (int f = 0; f < F; f++) {
             double[] w = row(w_FD, f, D);
             for (int t = from; t < to; t++) y.setFloat((long) t * F + f, (float) dot(w, rows[t - from], D));
         }
+    }
+
+    /** The same of an integer format: every operation of fp32 is one that panamoe.h names, and in its order. */
+    private static void gemmOfCodes(Tensor y, Tensor x, Weight w_FD, int from, int to) {
+        int F = w_FD.data().dim(0), D = w_FD.columns(), group = w_FD.format().block;
+        var values = new float[D];
+        var codes = new int[D];
+        var scales = new float[Math.ceilDiv(D, group)];
+        var codes_FD = new int[F][D];
+        for (int f = 0; f < F; f++) for (int d = 0; d < D; d++) codes_FD[f][d] = w_FD.code(f, d);
+        for (int t = from; t < to; t++) {
+            x.getFloats((long) t * D, values);
+            for (int g = 0; g < scales.length; g++)
+                scales[g] = quantize(codes, values, g * group, Math.min(D, (g + 1) * group));
+            for (int f = 0; f < F; f++) {
+                float sum = 0;
+                for (int g = 0; g < scales.length; g++) {
+                    int products = 0;
+                    for (int d = g * group; d < Math.min(D, (g + 1) * group); d++)
+                        products += codes[d] * codes_FD[f][d];
+                    sum = Math.fma((float) products, scales[g] * w_FD.scale(f, g * group), sum);
+                }
+                y.setFloat((long) t * F + f, sum);
+            }
+        }
+    }
+
+    /** Codes of the values in [from, to), from -127 to 127; their scale. */
+    private static float quantize(int[] codes, float[] values, int from, int to) {
+        float amax = 0;
+        for (int d = from; d < to; d++) amax = Math.max(amax, Math.abs(values[d])); // NaN wins
+        float scale = Float.isFinite(amax) ? amax / 127 : Float.NaN;
+        for (int d = from; d < to; d++)
+            codes[d] = scale > 0 ? Math.clamp((int) Math.rint(values[d] / scale), -127, 127) : 0;
+        return scale;
     }
 
     @Override
@@ -195,7 +227,7 @@ final class ReferenceKernels implements Kernels {
     static void expandedAttention(
             Tensor o_THU, Tensor q_THPR, LatentPages pages, Weight kvB, Rows rows, Rope rope, float scale) {
         int T = o_THU.dim(0), H = o_THU.dim(1), U = o_THU.dim(2);
-        int R = 2 * rope.cos_SZ().dim(1), P = q_THPR.dim(2) - R, C = kvB.data().dim(1);
+        int R = 2 * rope.cos_SZ().dim(1), P = q_THPR.dim(2) - R, C = kvB.columns();
         for (int t = 0; t < T; t++) {
             int position = position("expandedAttention", rows.position_T(), t, rope);
             double[][] cached = cached("expandedAttention", pages, rows, t);
@@ -366,6 +398,11 @@ final class ReferenceKernels implements Kernels {
     }
 
     @Override
+    public float int8Rate() {
+        return inside("int8Rate", () -> 0f);
+    }
+
+    @Override
     public void close() {
         if (caller.closed()) return;
         caller.enter("close");
@@ -383,33 +420,12 @@ final class ReferenceKernels implements Kernels {
         return describe();
     }
 
-    /** e4m3: 1 sign, 4 exponent, 3 mantissa bits, bias 7; no infinity, NaN is 0x7f and 0xff. */
-    private static float e4m3(int code) {
-        int sign = code >> 7, exponent = code >> 3 & 15, mantissa = code & 7;
-        if (exponent == 15 && mantissa == 7) return Float.NaN;
-        float magnitude = exponent == 0 ? Math.scalb(mantissa, -9) : Math.scalb(8 + mantissa, exponent - 10);
-        return sign == 0 ? magnitude : -magnitude;
-    }
-
-    /** Row f of a matrix (or a whole vector, its row 0), decoded to the fp32 values that the format stands for. */
+    /** Row f of a matrix (or a whole vector, its row 0), decoded. */
     private static double[] row(Weight w, long f, int D) {
-        var data = w.data().data;
+        var values = new float[D];
+        w.decode(f, values);
         var row = new double[D];
-        long from = f * D;
-        switch (w.format()) {
-            case F32 -> {
-                return row(w.data(), f, D);
-            }
-            case BF16 -> {
-                for (int d = 0; d < D; d++) row[d] = bf16(w.data(), from + d);
-            }
-            case F8_E4M3_B128 -> {
-                var scale = Objects.requireNonNull(w.scale());
-                long scales = f / 128 * scale.dim(1);
-                for (int d = 0; d < D; d++)
-                    row[d] = E4M3[data.get(JAVA_BYTE, from + d) & 0xff] * scale.getFloat(scales + d / 128);
-            }
-        }
+        for (int d = 0; d < D; d++) row[d] = values[d];
         return row;
     }
 

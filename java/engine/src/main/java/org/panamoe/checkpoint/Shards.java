@@ -47,7 +47,7 @@ final class Shards {
         return switch (data.dtype) {
             case F32, BF16 -> Weight.of(data);
             case F8_E4M3 -> new Weight(QuantFormat.F8_E4M3_B128, data, scale(name, data));
-            case F16, I32, I64, U8 ->
+            case F16, I32, I64, U8, I8 ->
                 throw new CheckpointException(
                         fileOf(name),
                         "%s: dtype %s is not a weight's (F32, BF16, F8_E4M3 are)".formatted(name, data.dtype));

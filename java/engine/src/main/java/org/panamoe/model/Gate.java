@@ -86,7 +86,7 @@ final class Gate {
             array[i] = switch (values.dtype) {
                 case F32 -> values.getFloat(i);
                 case BF16 -> Float.intBitsToFloat(values.data.getAtIndex(JAVA_SHORT_UNALIGNED, i) << 16);
-                case F8_E4M3, F16, I32, I64, U8 -> throw new IllegalArgumentException("a router bias is " + values);
+                case F8_E4M3, F16, I32, I64, U8, I8 -> throw new IllegalArgumentException("a router bias is " + values);
             };
         return array;
     }

@@ -42,12 +42,7 @@ final class Weights {
     Weight weight(String name, long... shape) {
         var stored = checkpoint.weight(name, shape);
         if (room == null) return stored;
-        return copied.computeIfAbsent(
-                name,
-                n -> new Weight(
-                        stored.format(),
-                        copy(room, stored.data()),
-                        stored.scale() == null ? null : copy(room, stored.scale())));
+        return copied.computeIfAbsent(name, n -> stored.copied(tensor -> copy(room, tensor)));
     }
 
     /** A tensor on the host. */

@@ -10,7 +10,8 @@ public enum DType {
     I32(4),
     /** Also holds addresses. */
     I64(8),
-    U8(1);
+    U8(1),
+    I8(1);
 
     /** Size of one element. */
     public final int bytes;

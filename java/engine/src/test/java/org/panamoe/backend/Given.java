@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import java.util.function.IntUnaryOperator;
 import org.panamoe.tensor.DType;
@@ -37,6 +38,7 @@ final class Given {
 
     /** Data and scales both lie at odd addresses, as in a checkpoint. */
     Weight weight(QuantFormat format, long... shape) {
+        if (format.integer()) return integers(format, (int) shape[0], (int) shape[1]);
         var data = new Tensor(odd(Tensor.bytes(format.stored, shape)), format.stored, shape);
         for (long i = 0; i < data.size(); i++) {
             switch (format) {
@@ -44,15 +46,31 @@ final class Given {
                 case BF16 ->
                     data.data.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, bf16(2 * random.nextFloat() - 1));
                 case F8_E4M3_B128 -> data.data.set(ValueLayout.JAVA_BYTE, i, e4m3());
+                case INT8, INT4 -> throw new AssertionError(format);
             }
         }
         if (!format.scaled()) return new Weight(format, data, null);
-        long rows = Math.ceilDiv(shape[0], format.block), columns = Math.ceilDiv(shape[1], format.block);
+        long rows = Math.ceilDiv(shape[0], format.blockRows), columns = Math.ceilDiv(shape[1], format.block);
         var scale = new Tensor(odd(rows * columns * Float.BYTES), DType.F32, rows, columns);
         // Codes reach 448, so with these scales weights are about 1. A scale of either sign is a number like any other.
         for (long i = 0; i < scale.size(); i++)
             scale.setFloat(i, (i % 5 == 4 ? -1 : 1) * (0.5f + random.nextFloat()) / 256);
         return new Weight(format, data, scale);
+    }
+
+    /** All bits of the codes are random: those that no quantiser makes, -128 and -8, are numbers like any other. */
+    private Weight integers(QuantFormat format, int F, int D) {
+        var w = Weight.allocate(arena, format, F, D).copied(tensor -> {
+            long[] shape = {tensor.dim(0), tensor.dim(1)};
+            return new Tensor(odd(tensor.bytes()), tensor.dtype, shape);
+        });
+        for (long i = 0; i < w.data().size(); i++)
+            w.data().data.set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
+        var scale = Objects.requireNonNull(w.scale());
+        float size = format == QuantFormat.INT8 ? 128 : 8;
+        for (long i = 0; i < scale.size(); i++)
+            scale.setFloat(i, (i % 5 == 4 ? -1 : 1) * (0.5f + random.nextFloat()) / size);
+        return w;
     }
 
     /** E matrices; their memory has one owner. */

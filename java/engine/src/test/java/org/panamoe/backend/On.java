@@ -33,8 +33,7 @@ final class On implements AutoCloseable {
     }
 
     Weight in(Weight host, Arena owner) {
-        var scale = host.scale();
-        return new Weight(host.format(), odd(host.data(), owner), scale == null ? null : odd(scale, owner));
+        return host.copied(tensor -> odd(tensor, owner));
     }
 
     ExpertTable in(List<Weight> host) {

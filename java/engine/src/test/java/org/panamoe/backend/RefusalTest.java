@@ -53,6 +53,22 @@ final class RefusalTest {
                 "gemm: y_TF is F32[2, 3], w_FD is F8_E4M3_B128[4, 4]: F differs",
                 on -> on.kernels.gemm(f32(on, 2, 3), f32(on, 2, 4), weight(on, QuantFormat.F8_E4M3_B128, 4, 4)));
         wrong(
+                "gemm: x_TD is F32[2, 70], w_FD is INT4[3, 69]: D differs",
+                on -> on.kernels.gemm(f32(on, 2, 3), f32(on, 2, 70), weight(on, QuantFormat.INT4, 3, 69)));
+        wrong(
+                "a weight I8[3, 33] in INT8 cannot have scales F32[3, 1]",
+                on -> new Weight(
+                        QuantFormat.INT8,
+                        Tensor.allocate(on.arena, DType.I8, 3, 33),
+                        Tensor.allocate(on.arena, DType.F32, 3, 1)));
+        wrong(
+                "a weight in INT4 of 34 columns is not U8[3, 16]",
+                on -> new Weight(
+                        QuantFormat.INT4,
+                        Tensor.allocate(on.arena, DType.U8, 3, 16),
+                        Tensor.allocate(on.arena, DType.F32, 3, 2),
+                        34));
+        wrong(
                 "gemm: x_TD is F32[8], which has not 2 dimensions",
                 on -> on.kernels.gemm(f32(on, 2, 3), f32(on, 8), weight(on, QuantFormat.F32, 3, 4)));
         wrong(
@@ -157,8 +173,8 @@ final class RefusalTest {
                 "gather: token_N is F32[2], but I32 is needed",
                 on -> on.kernels.gather(f32(on, 2, 4), f32(on, 2, 4), f32(on, 2)));
         wrong(
-                "embed: w_VD is F8_E4M3_B128[9, 4], but F32 or BF16 is needed",
-                on -> on.kernels.embed(f32(on, 2, 4), weight(on, QuantFormat.F8_E4M3_B128, 9, 4), i32(on, 0, 1)));
+                "rmsNorm: w_D is F8_E4M3_B128[4, 4], but F32 or BF16 is needed",
+                on -> on.kernels.rmsNorm(f32(on, 4, 4), f32(on, 4, 4), weight(on, QuantFormat.F8_E4M3_B128, 4, 4), 0));
 
         // What indices hold.
         wrongIndex(

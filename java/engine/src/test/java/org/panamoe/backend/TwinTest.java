@@ -104,6 +104,7 @@ final class TwinTest {
                     int code = E4M3[Math.abs(value)] | (value < 0 ? 0x80 : 0);
                     data.data.set(ValueLayout.JAVA_BYTE, i, (byte) code);
                 }
+                case INT8, INT4 -> throw new IllegalArgumentException("no device has " + format);
             }
         }
         if (!format.scaled()) return new Weight(format, data, null);
@@ -133,8 +134,7 @@ final class TwinTest {
 
     /** As a model's weights lie on a device: aligned, so that kernels which ask for it take them. */
     private static Weight aligned(On on, Weight host) {
-        var scale = host.scale();
-        return new Weight(host.format(), on.in(host.data()), scale == null ? null : on.in(scale));
+        return host.copied(on::in);
     }
 
     // --------------------------------------------------------------------------------------------------- cases
@@ -158,6 +158,7 @@ final class TwinTest {
         cases.add(route(make, 5, new GroupLimitedTopK(160, 6, 8, 3, 1, false, 16))); // V2
         cases.add(route(make, 5, new GroupLimitedTopK(384, 8, 1, 1, 2, true, 2.827f))); // Kimi K2
         for (var format : QuantFormat.values()) {
+            if (format.integer()) continue; // no device has them
             cases.add(gemm(make, format, 1, 128, 64));
             cases.add(gemm(make, format, 5, 300, 131));
             cases.add(gemm(make, format, 16, 512, 128));

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.Assumptions;
+import org.panamoe.tensor.QuantFormat;
 
 /** A way to run a back end: every instruction set that this CPU has, with one thread and with two. */
 public record Variant(String name, String options) {
@@ -16,7 +17,10 @@ public record Variant(String name, String options) {
 
     /** What each instruction set of libpanamoe_cpu needs, as /proc/cpuinfo calls it. */
     private static final String[][] INSTRUCTION_SETS = {
-        {"generic"}, {"avx2", "avx2", "fma", "f16c"}, {"avx512", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
+        {"generic"},
+        {"avx2", "avx2", "fma", "f16c"},
+        {"avx512", "avx512f", "avx512bw", "avx512dq", "avx512vl"},
+        {"avx512vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
     };
 
     private static final List<String> HERE_ANYWAY = List.of("cpu", "reference");
@@ -39,6 +43,11 @@ public record Variant(String name, String options) {
         var variants = new ArrayList<>(fast());
         variants.add(new Variant("reference", ""));
         return variants;
+    }
+
+    /** Whether the back end has this weight format; what it lacks it refuses. */
+    boolean has(QuantFormat format) {
+        return !format.integer() || HERE_ANYWAY.contains(name);
     }
 
     /** Skips the test where the back end is absent, unless the environment's PANAMOE_REQUIRE asks for it. */

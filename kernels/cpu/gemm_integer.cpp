@@ -1,0 +1,387 @@
+// gemm and grouped_gemm of the integer formats: y[t][f] = sum over groups of sum_g * (scale_x * scale_w), where sum_g
+// is the exact int32 sum of products of codes. panamoe.h has the definition, operation by operation.
+//
+// Few rows: bound by memory, the weights pass once. Many rows: bound by arithmetic, four products a lane and
+// instruction. Either way a panel of outputs is first turned so that a vector holds four columns of LANES outputs: then
+// an accumulator belongs to LANES outputs, nothing has to be added across its lanes, and x is broadcast, four codes at
+// a time. Turning costs one shuffle for 16 bytes of weights on AVX-512, which even one row does not notice.
+#include "formats.hpp"
+#include "tiles.hpp"
+
+namespace panamoe::PANAMOE_ISA {
+namespace {
+
+constexpr int kVecs = 4;  // of outputs, side by side
+// Of these, how many make a tile with kTileRows rows; up to kFewRows rows, memory is the limit, and one is enough.
+constexpr int kTileVecs = LANES == 16 ? 4 : 2;
+constexpr int64_t kStreamRows = 4, kFewRows = 8;
+constexpr int64_t kQuads = kGroup / 4;   // vectors of codes in a group
+constexpr int64_t kPanelGroups = LANES;  // as many as turning their scales takes at once
+constexpr int64_t kPanelColumns = kPanelGroups * kGroup;
+
+// VECS vectors of outputs: the codes and scales of some groups, and the sums so far.
+template <int VECS>
+struct Panel {
+    IntVec codes[kPanelGroups * kQuads][VECS];
+    Vec scale[kPanelGroups][VECS];
+    Vec sums[kGemmRows][VECS];
+};
+static_assert(sizeof(Panel<kVecs>) <= 256 * 1024);
+
+// The rows of w that are the outputs of one vector. Where there are fewer than LANES, the last stands for those beyond.
+template <class Format>
+struct Outputs {
+    const Byte *codes[LANES], *scales[LANES];
+
+    Outputs(const Matrix &w, int64_t f, int64_t to) {
+        int64_t groups = QuantizedRow::groups(w.D);
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            int64_t row = f + lane < to ? f + lane : to - 1;
+            codes[lane] = weights<Format>(w, row, 0);
+            scales[lane] = w.scale + row * groups * 4;
+        }
+    }
+};
+
+// Values of n bytes, the rest 0.
+PANAMOE_INLINE IntVec load_bytes(const Byte *from, int64_t n) {
+    IntVec v{};
+    __builtin_memcpy(&v, from, static_cast<size_t>(n));
+    return v;
+}
+
+constexpr int64_t kBlockBytes = static_cast<int64_t>(sizeof(IntVec));
+constexpr int64_t kAhead = 1024, kStep = 128;
+
+// Scales of groups [d / kGroup, ...) of n columns: to[stride * j] gets those of group j.
+template <class Format>
+PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t D, int64_t d, int64_t n) {
+    IntVec scales[LANES];
+    int64_t groups = QuantizedRow::groups(n), row_bytes = QuantizedRow::groups(D) * 4, at = d / kGroup * 4;
+    int64_t later = at + kStep < row_bytes ? kStep : kStep + (LANES - 1) * row_bytes;
+    for (int64_t lane = 0; lane < LANES; lane++) {
+        const Byte *from = w.scales[lane] + at;
+        __builtin_prefetch(from + later);
+        scales[lane] = groups == LANES ? bits<IntVec>(load(from)) : load_bytes(from, groups * 4);
+    }
+    transpose(scales);
+    for (int64_t j = 0; j < groups; j++) to[stride * j] = bits<Vec>(scales[j]);
+}
+
+// kBlockBytes of each output from byte at of its row on. Asks for what the next ones but some need, at the end of the
+// rows for the beginning of the next outputs'; an address beyond the matrix does no harm.
+template <class Format>
+struct Block {
+    const Outputs<Format> &w;
+    int64_t at;
+    bool whole;
+    Byte rest[LANES][kBlockBytes];  // where rows end within the block
+
+    PANAMOE_INLINE Block(const Outputs<Format> &w, int64_t at, int64_t row_bytes)
+        : w(w), at(at), whole(at + kBlockBytes <= row_bytes) {
+        if (at % kStep == 0) {
+            int64_t later = at + kAhead + (at + kAhead < row_bytes ? 0 : (LANES - 1) * row_bytes);
+#pragma GCC unroll 16
+            for (int64_t lane = 0; lane < LANES; lane++)
+                for (int64_t line = 0; line < kStep; line += 64) __builtin_prefetch(w.codes[lane] + later + line);
+        }
+        if (!whole) [[unlikely]]
+            for (int64_t lane = 0; lane < LANES; lane++) {
+                IntVec padded = load_bytes(w.codes[lane] + at, row_bytes - at);
+                __builtin_memcpy(rest[lane], &padded, sizeof padded);
+            }
+    }
+
+    PANAMOE_INLINE IntVec load(int64_t lane) const {
+        return bits<IntVec>(PANAMOE_ISA::load(whole ? w.codes[lane] + at : rest[lane]));
+    }
+};
+
+// Puts columns [d, d + n) of the outputs into the panel's vec-th vectors. The codes beyond n meet zeros in x.
+template <class Format, int VECS>
+void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t D, int64_t d, int64_t n) {
+    int64_t bytes = Format::bytes(n), row_bytes = Format::bytes(D), at = Format::bytes(d);
+    auto *codes = &panel.codes[0][vec];
+    auto put = [&](IntVec(&rows)[LANES]) __attribute__((always_inline)) {
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < LANES; i++) {
+            if constexpr (Format::bytes(2) == 1) {
+                *codes = rows[i] & 0x0f0f0f0f;
+                codes[VECS] = bits<IntVec>(bits<BitVec>(rows[i]) >> 4) & 0x0f0f0f0f;
+                codes += 2 * VECS;
+            } else {
+                *codes = Format::kOffset == 128 ? bits<IntVec>(bits<BitVec>(rows[i]) ^ 0x80808080u) : rows[i];
+                codes += VECS;
+            }
+        }
+    };
+    for (int64_t b = 0; b < bytes; b += kBlockBytes) {
+        Block<Format> block(w, at + b, row_bytes);
+        IntVec rows[LANES];
+#pragma GCC unroll 16
+        for (int64_t lane = 0; lane < LANES; lane++) rows[lane] = block.load(lane);
+        put(rows);
+    }
+
+    turn_scales(&panel.scale[0][vec], VECS, w, D, d, n);
+}
+
+// Few rows: codes are multiplied where they lie, LANES outputs side by side, and the int32 lanes of an output's group
+// are then added up while the outputs are turned: less work than to turn the codes.
+template <class Format, int ROWS>
+void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
+    constexpr bool kHalves = Format::bytes(2) == 1;
+    constexpr int64_t kBlockColumns = kHalves ? 2 * kBlockBytes : kBlockBytes, kBlockGroups = kBlockColumns / kGroup;
+    Outputs<Format> w(g.w, f, to);
+    int64_t row_bytes = Format::bytes(g.w.D);
+    QuantizedRow x[ROWS];
+    for (int r = 0; r < ROWS; r++) x[r] = QuantizedRow(g.x + (row + r) * g.x_stride, g.w.D);
+    Vec sums[ROWS] = {};
+    for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
+        int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns, groups = QuantizedRow::groups(n);
+        Vec scale[kPanelGroups];
+        turn_scales(scale, 1, w, g.w.D, d, n);
+        for (int64_t j = 0; j < groups; j += kBlockGroups) {
+            int64_t at = Format::bytes(d + j * kGroup), first = d / kGroup + j;
+            IntVec low[ROWS], high[ROWS];
+            for (int r = 0; r < ROWS; r++) {
+                const Byte *codes = x[r].codes + first * kGroup;
+                low[r] = bits<IntVec>(load(codes));
+                if constexpr (kHalves) {
+                    IntVec more = bits<IntVec>(load(codes + kBlockBytes));
+                    high[r] = odd_lanes(low[r], more);
+                    low[r] = even_lanes(low[r], more);
+                }
+            }
+            IntVec products[ROWS][kQuarters];
+            Block<Format> block(w, at, row_bytes);
+#pragma GCC unroll 4
+            for (int64_t q = 0; q < kQuarters; q++) {
+                IntVec quad[ROWS][4];
+#pragma GCC unroll 4
+                for (int64_t i = 0; i < 4; i++) {
+                    IntVec codes = block.load(4 * q + i);
+                    if constexpr (!kHalves && Format::kOffset == 128)
+                        codes = bits<IntVec>(bits<BitVec>(codes) ^ 0x80808080u);
+#pragma GCC unroll 4
+                    for (int r = 0; r < ROWS; r++) {
+                        if constexpr (kHalves) {
+                            quad[r][i] = dot<false>(IntVec{}, codes & 0x0f0f0f0f, low[r]);
+                            quad[r][i] =
+                                dot<false>(quad[r][i], bits<IntVec>(bits<BitVec>(codes) >> 4) & 0x0f0f0f0f, high[r]);
+                        } else {
+                            quad[r][i] = dot<Format::kOffset == 0>(IntVec{}, codes, low[r]);
+                        }
+                    }
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < ROWS; r++) products[r][q] = sum_quarters(quad[r]);
+            }
+#pragma GCC unroll 4
+            for (int r = 0; r < ROWS; r++) {
+                transpose_quarters(products[r]);
+#pragma GCC unroll 4
+                for (int64_t i = 0; i < kBlockGroups; i++) {
+                    if (i > 0 && j + i >= groups) break;
+                    constexpr int64_t kParts = kQuarters / kBlockGroups;
+                    IntVec sum = products[r][i * kParts] + x[r].start[first + i];
+                    if constexpr (kParts == 2) sum += products[r][i * kParts + 1];
+                    sums[r] = fused(__builtin_convertvector(sum, Vec), broadcast(x[r].scale[first + i]) * scale[j + i],
+                                    sums[r]);
+                }
+            }
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        float *y = g.y + (row + r) * g.y_stride + f;
+        if (to - f >= LANES)
+            store(y, sums[r]);
+        else
+            store(y, sums[r], to - f);
+    }
+}
+
+// Adds to the sums of rows [row, row + ROWS) and vectors [vec, vec + TILE) what the panel's groups give.
+template <class Format, int ROWS, int TILE, int VECS>
+void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_t vec, int64_t d, int64_t n) {
+    const Byte *codes[ROWS];
+    const float *scale[ROWS];
+    const int32_t *start[ROWS];
+    Vec sums[ROWS][TILE];
+    for (int r = 0; r < ROWS; r++) {
+        QuantizedRow x(g.x + (row + r) * g.x_stride, g.w.D);
+        codes[r] = x.codes + d;
+        scale[r] = x.scale + d / kGroup;
+        start[r] = x.start + d / kGroup;
+        for (int v = 0; v < TILE; v++) sums[r][v] = panel.sums[row + r][vec + v];
+    }
+    int64_t groups = QuantizedRow::groups(n);
+    for (int64_t j = 0; j < groups; j++) {
+        IntVec acc[ROWS][TILE];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+            for (int v = 0; v < TILE; v++) acc[r][v] = IntVec{} + start[r][j];
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < kQuads; i++) {
+            IntVec w[TILE];
+#pragma GCC unroll 8
+            for (int v = 0; v < TILE; v++) w[v] = panel.codes[j * kQuads + i][vec + v];
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                IntVec x = IntVec{} + load_int(codes[r] + (j * kQuads + i) * 4);
+#pragma GCC unroll 8
+                for (int v = 0; v < TILE; v++) acc[r][v] = dot<Format::kOffset == 0>(acc[r][v], w[v], x);
+            }
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < TILE; v++) {
+            Vec scale_w = panel.scale[j][vec + v];
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+                sums[r][v] =
+                    fused(__builtin_convertvector(acc[r][v], Vec), broadcast(scale[r][j]) * scale_w, sums[r][v]);
+        }
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int v = 0; v < TILE; v++) panel.sums[row + r][vec + v] = sums[r][v];
+}
+
+// Outputs [from, to), at most VECS vectors of them.
+template <class Format, int VECS>
+void multiply_panel(Panel<VECS> &panel, const IntegerGemm &g, int64_t from, int64_t to) {
+    constexpr int kTile = VECS == 1 ? 1 : kTileVecs;
+    int64_t vecs = (to - from + LANES - 1) / LANES;
+    __builtin_memset(panel.sums, 0, static_cast<size_t>(g.T) * sizeof panel.sums[0]);
+    for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
+        int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns;
+        for (int64_t vec = 0; vec < vecs; vec++)
+            turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), g.w.D, d, n);
+        each_row_tile(g.T, [&](auto rows, int64_t row) {
+            for (int64_t vec = 0; vec < vecs; vec += kTile)
+                multiply_tile<Format, decltype(rows)::kValue, kTile>(panel, g, row, vec, d, n);
+        });
+    }
+    for (int64_t t = 0; t < g.T; t++)
+        for (int64_t vec = 0; vec < vecs; vec++) {
+            float *y = g.y + t * g.y_stride + from + vec * LANES;
+            int64_t left = to - from - vec * LANES;
+            if (left >= LANES)
+                store(y, panel.sums[t][vec]);
+            else
+                store(y, panel.sums[t][vec], left);
+        }
+}
+
+// A group of values and its largest magnitude, as bits: among those, NaN is above infinity, and that above all others.
+struct Group {
+    static constexpr int64_t kVectors = kGroup / LANES;
+    Vec value[kVectors];
+
+    Group(const float *x, int64_t n) {
+        float padded[kGroup];
+        if (n < kGroup) [[unlikely]] {
+            __builtin_memset(padded, 0, sizeof padded);
+            __builtin_memcpy(padded, x, static_cast<size_t>(n) * sizeof(float));
+            x = padded;
+        }
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < kVectors; i++) value[i] = load(x + i * LANES);
+    }
+
+    int32_t magnitude() const {
+        IntVec all{};
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < kVectors; i++) {
+            IntVec each = bits<IntVec>(value[i]) & 0x7fffffff;
+            all = each > all ? each : all;
+        }
+        return most(all);
+    }
+};
+
+constexpr int32_t kInfinity = 0x7f800000;
+
+template <class Format>
+void quantize_row(Byte *row, const float *x, int64_t D) {
+    int64_t groups = QuantizedRow::groups(D);
+    Byte *codes = row;
+    Byte *scales = row + groups * kGroup, *starts = scales + groups * 4;
+    for (int64_t j = 0; j < groups; j++, codes += kGroup, scales += 4, starts += 4) {
+        Group group(x + j * kGroup, D - j * kGroup < kGroup ? D - j * kGroup : kGroup);
+        int32_t magnitude = group.magnitude();
+        float largest;
+        __builtin_memcpy(&largest, &magnitude, 4);
+        float scale = magnitude < kInfinity ? largest / 127.0f : __builtin_nanf("");
+        __builtin_memcpy(scales, &scale, 4);
+        if (!(scale > 0)) {
+            __builtin_memset(codes, 0, kGroup);
+            __builtin_memset(starts, 0, 4);
+            continue;
+        }
+        IntVec total{};
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < Group::kVectors; i++) {
+            // Adding 1.5 * 2^23 rounds to an integer, found in the low bits.
+            Vec magic = broadcast(12582912.0f);
+            IntVec code = bits<IntVec>(group.value[i] / broadcast(scale) + magic) - bits<IntVec>(magic);
+            code = code > 127 ? IntVec{} + 127 : code;  // where scale is subnormal, it may be much below amax / 127
+            code = code < -127 ? IntVec{} - 127 : code;
+            total += code;
+            typedef int8_t Codes __attribute__((vector_size(LANES)));
+            Codes narrow = __builtin_convertvector(code, Codes);
+            __builtin_memcpy(codes + i * LANES, &narrow, sizeof narrow);
+        }
+        int32_t start = -Format::kOffset * sum(total);
+        __builtin_memcpy(starts, &start, 4);
+        if constexpr (Format::bytes(2) == 1) {
+            // Of eight columns the even ones, then the odd: as the halves of four bytes are multiplied.
+            typedef Byte Columns __attribute__((vector_size(16)));
+            for (int64_t i = 0; i < kGroup; i += 16) {
+                Columns c;
+                __builtin_memcpy(&c, codes + i, sizeof c);
+                c = __builtin_shufflevector(c, c, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+                __builtin_memcpy(codes + i, &c, sizeof c);
+            }
+        }
+    }
+}
+
+template <class Body>
+PANAMOE_INLINE void with_integer_format(int32_t id, Body body) {
+    with_format(id, [&](auto format) {
+        if constexpr (kInteger<decltype(format)>) body(format);
+    });
+}
+
+}  // namespace
+
+void quantize(Byte *row, const float *x, int64_t D, int32_t format) {
+    with_integer_format(format, [&](auto stored) { quantize_row<decltype(stored)>(row, x, D); });
+}
+
+void gemm_integer(const IntegerGemm &g, int64_t from, int64_t to, void *scratch) {
+    with_integer_format(g.w.format, [&](auto stored) {
+        using Format = decltype(stored);
+        auto panels = [&](auto vecs) {
+            constexpr int kWide = decltype(vecs)::kValue;
+            for (int64_t f = from; f < to; f += kWide * LANES)
+                multiply_panel<Format>(*static_cast<Panel<kWide> *>(scratch), g, f,
+                                       to - f < kWide * LANES ? to : f + kWide * LANES);
+        };
+        if (LANES > 4 && g.T <= kStreamRows) {
+            if constexpr (LANES > 4)
+                for (int64_t f = from; f < to; f += LANES)
+                    each_row_tile(g.T, [&](auto rows, int64_t row) {
+                        constexpr int kRows = decltype(rows)::kValue;
+                        if constexpr (kRows <= kStreamRows) stream_tile<Format, kRows>(g, row, f, to);
+                    });
+        } else if (g.T <= kFewRows)
+            panels(Count<1>{});
+        else
+            panels(Count<kVecs>{});
+    });
+}
+
+}  // namespace panamoe::PANAMOE_ISA
