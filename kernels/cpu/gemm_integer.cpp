@@ -1,20 +1,22 @@
 // gemm and grouped_gemm of the integer formats: y[t][f] = sum over groups of sum_g * (scale_x * scale_w), where sum_g
 // is the exact int32 sum of products of codes. panamoe.h has the definition, operation by operation.
 //
-// Few rows: bound by memory, the weights pass once. Many rows: bound by arithmetic, four products a lane and
-// instruction. Either way a panel of outputs is first turned so that a vector holds four columns of LANES outputs: then
-// an accumulator belongs to LANES outputs, nothing has to be added across its lanes, and x is broadcast, four codes at
-// a time. Turning costs one shuffle for 16 bytes of weights on AVX-512, which even one row does not notice.
+// Few rows: bound by memory, the weights pass once. Codes are multiplied where they lie, LANES outputs side by side,
+// and the lanes of each output's group are added up while outputs take the places of columns. Many rows: bound by
+// arithmetic. A panel of outputs is turned first, so that a vector holds four columns of LANES outputs: an accumulator
+// belongs to LANES outputs, nothing is added across lanes, and x is broadcast, four codes at a time. Both give the bits
+// of the definition, whatever the instruction set. The scales are turned in either way.
 #include "formats.hpp"
 #include "tiles.hpp"
 
 namespace panamoe::PANAMOE_ISA {
 namespace {
 
-constexpr int kVecs = 4;  // of outputs, side by side
-// Of these, how many make a tile with kTileRows rows; up to kFewRows rows, memory is the limit, and one is enough.
-constexpr int kTileVecs = LANES == 16 ? 4 : 2;
-constexpr int64_t kStreamRows = 4, kFewRows = 8;
+// Up to kStreamRows rows, codes are multiplied as they lie; up to kFewRows, a panel of one vector of outputs is turned,
+// so that little memory is asked for at once and reading it goes on all the time; beyond, one of kVecs, whose tiles
+// with kTileRows rows fill the registers.
+constexpr int kVecs = 2;
+constexpr int64_t kStreamRows = LANES > 4 ? 4 : 0, kFewRows = 8;
 constexpr int64_t kQuads = kGroup / 4;   // vectors of codes in a group
 constexpr int64_t kPanelGroups = LANES;  // as many as turning their scales takes at once
 constexpr int64_t kPanelColumns = kPanelGroups * kGroup;
@@ -127,8 +129,7 @@ void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t D, 
     turn_scales(&panel.scale[0][vec], VECS, w, D, d, n);
 }
 
-// Few rows: codes are multiplied where they lie, LANES outputs side by side, and the int32 lanes of an output's group
-// are then added up while the outputs are turned: less work than to turn the codes.
+// Rows [row, row + ROWS) of the outputs [f, to), of at most LANES of them.
 template <class Format, int ROWS>
 void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
     constexpr bool kHalves = Format::bytes(2) == 1;
@@ -202,42 +203,42 @@ void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
     }
 }
 
-// Adds to the sums of rows [row, row + ROWS) and vectors [vec, vec + TILE) what the panel's groups give.
-template <class Format, int ROWS, int TILE, int VECS>
-void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_t vec, int64_t d, int64_t n) {
+// Adds to the sums of rows [row, row + ROWS) what the panel's groups give.
+template <class Format, int ROWS, int VECS>
+void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_t d, int64_t n) {
     const Byte *codes[ROWS];
     const float *scale[ROWS];
     const int32_t *start[ROWS];
-    Vec sums[ROWS][TILE];
+    Vec sums[ROWS][VECS];
     for (int r = 0; r < ROWS; r++) {
         QuantizedRow x(g.x + (row + r) * g.x_stride, g.w.D);
         codes[r] = x.codes + d;
         scale[r] = x.scale + d / kGroup;
         start[r] = x.start + d / kGroup;
-        for (int v = 0; v < TILE; v++) sums[r][v] = panel.sums[row + r][vec + v];
+        for (int v = 0; v < VECS; v++) sums[r][v] = panel.sums[row + r][v];
     }
     int64_t groups = QuantizedRow::groups(n);
     for (int64_t j = 0; j < groups; j++) {
-        IntVec acc[ROWS][TILE];
+        IntVec acc[ROWS][VECS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
-            for (int v = 0; v < TILE; v++) acc[r][v] = IntVec{} + start[r][j];
+            for (int v = 0; v < VECS; v++) acc[r][v] = IntVec{} + start[r][j];
 #pragma GCC unroll 8
         for (int64_t i = 0; i < kQuads; i++) {
-            IntVec w[TILE];
+            IntVec w[VECS];
 #pragma GCC unroll 8
-            for (int v = 0; v < TILE; v++) w[v] = panel.codes[j * kQuads + i][vec + v];
+            for (int v = 0; v < VECS; v++) w[v] = panel.codes[j * kQuads + i][v];
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) {
                 IntVec x = IntVec{} + load_int(codes[r] + (j * kQuads + i) * 4);
 #pragma GCC unroll 8
-                for (int v = 0; v < TILE; v++) acc[r][v] = dot<Format::kOffset == 0>(acc[r][v], w[v], x);
+                for (int v = 0; v < VECS; v++) acc[r][v] = dot<Format::kOffset == 0>(acc[r][v], w[v], x);
             }
         }
 #pragma GCC unroll 8
-        for (int v = 0; v < TILE; v++) {
-            Vec scale_w = panel.scale[j][vec + v];
+        for (int v = 0; v < VECS; v++) {
+            Vec scale_w = panel.scale[j][v];
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++)
                 sums[r][v] =
@@ -245,23 +246,20 @@ void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_
         }
     }
     for (int r = 0; r < ROWS; r++)
-        for (int v = 0; v < TILE; v++) panel.sums[row + r][vec + v] = sums[r][v];
+        for (int v = 0; v < VECS; v++) panel.sums[row + r][v] = sums[r][v];
 }
 
 // Outputs [from, to), at most VECS vectors of them.
 template <class Format, int VECS>
 void multiply_panel(Panel<VECS> &panel, const IntegerGemm &g, int64_t from, int64_t to) {
-    constexpr int kTile = VECS == 1 ? 1 : kTileVecs;
     int64_t vecs = (to - from + LANES - 1) / LANES;
     __builtin_memset(panel.sums, 0, static_cast<size_t>(g.T) * sizeof panel.sums[0]);
     for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
         int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns;
         for (int64_t vec = 0; vec < vecs; vec++)
             turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), g.w.D, d, n);
-        each_row_tile(g.T, [&](auto rows, int64_t row) {
-            for (int64_t vec = 0; vec < vecs; vec += kTile)
-                multiply_tile<Format, decltype(rows)::kValue, kTile>(panel, g, row, vec, d, n);
-        });
+        each_row_tile(
+            g.T, [&](auto rows, int64_t row) { multiply_tile<Format, decltype(rows)::kValue>(panel, g, row, d, n); });
     }
     for (int64_t t = 0; t < g.T; t++)
         for (int64_t vec = 0; vec < vecs; vec++) {
@@ -370,17 +368,17 @@ void gemm_integer(const IntegerGemm &g, int64_t from, int64_t to, void *scratch)
                 multiply_panel<Format>(*static_cast<Panel<kWide> *>(scratch), g, f,
                                        to - f < kWide * LANES ? to : f + kWide * LANES);
         };
-        if (LANES > 4 && g.T <= kStreamRows) {
-            if constexpr (LANES > 4)
-                for (int64_t f = from; f < to; f += LANES)
-                    each_row_tile(g.T, [&](auto rows, int64_t row) {
-                        constexpr int kRows = decltype(rows)::kValue;
-                        if constexpr (kRows <= kStreamRows) stream_tile<Format, kRows>(g, row, f, to);
-                    });
-        } else if (g.T <= kFewRows)
-            panels(Count<1>{});
-        else
+        if (g.T > kFewRows) {
             panels(Count<kVecs>{});
+        } else if (g.T > kStreamRows) {
+            panels(Count<1>{});
+        } else {
+            for (int64_t f = from; f < to; f += LANES)
+                each_row_tile(g.T, [&](auto rows, int64_t row) {
+                    constexpr int kRows = decltype(rows)::kValue;
+                    if constexpr (kRows <= kStreamRows) stream_tile<Format, kRows>(g, row, f, to);
+                });
+        }
     });
 }
 
