@@ -313,6 +313,20 @@ int32_t pm_latent_append(pm_context *ctx, void *pages, int32_t cache, const void
     });
 }
 
+namespace {
+
+// Heads of a piece of attention: many, for they share what is read, if two pieces are left for every thread; and as
+// many in each piece.
+int64_t attention_heads(int64_t H, int64_t T, int threads) {
+    constexpr int64_t kLeast = 12;  // a multiple of every instruction set's tile
+    int64_t heads = kAttentionHeads;
+    if (threads > 1)
+        while (heads > kLeast && T * ceil_div(H, heads) < 2 * threads) heads -= kLeast;
+    return ceil_div(H, ceil_div(H, heads));
+}
+
+}  // namespace
+
 int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_t type, const void *pages,
                          int32_t cache, const int32_t *table_AM, const int32_t *request_T, const int32_t *position_T,
                          float scale, int32_t T, int32_t H, int32_t C, int32_t R, int32_t A, int32_t M, int32_t B,
@@ -342,10 +356,10 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
         }
         MlaAttention attention{
             floats(o_THC), floats(q_THX), floats(pages), table_AM, request_T, position_T, scale, H, C, R, M, B};
-        int64_t groups = ceil_div(H, kAttentionHeads);
+        int64_t heads = attention_heads(H, T, ctx->threads->count()), groups = ceil_div(H, heads);
         auto piece_of = [&](int64_t piece, int thread) {
-            int64_t from = piece % groups * kAttentionHeads;
-            ctx->isa->mla_attention(attention, piece / groups, from, std::min<int64_t>(H, from + kAttentionHeads),
+            int64_t from = piece % groups * heads;
+            ctx->isa->mla_attention(attention, piece / groups, from, std::min<int64_t>(H, from + heads),
                                     ctx->scratch_of(thread));
         };
         if (work < kMultiplications) {

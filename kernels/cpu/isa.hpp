@@ -153,6 +153,6 @@ struct Isa {
 constexpr int64_t kGemmRows = 64;
 constexpr int64_t kGemmOutputs = 48;
 constexpr int64_t kIntegerOutputs = 64;
-constexpr int64_t kAttentionHeads = 8;
+constexpr int64_t kAttentionHeads = 36;
 
 }  // namespace panamoe

@@ -367,6 +367,27 @@ PANAMOE_INLINE int32_t most(IntVec v) {
     return v[0] > v[1] ? v[0] : v[1];
 }
 
+// The sums of N vectors, each by the same tree as sum. Four at once: a vector's halves are added beside another's, so
+// that no addition works on half a vector.
+template <int N>
+PANAMOE_INLINE void sum_each(const Vec (&v)[N], float (&sums)[N]) {
+    int i = 0;
+#if PANAMOE_LANES == 16
+    for (; i + 4 <= N; i += 4) {
+        Vec ab = __builtin_shufflevector(v[i], v[i + 1], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                 __builtin_shufflevector(v[i], v[i + 1], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        Vec cd =
+            __builtin_shufflevector(v[i + 2], v[i + 3], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+            __builtin_shufflevector(v[i + 2], v[i + 3], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        Vec all = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+                  __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+        all += __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+        for (int j = 0; j < 4; j++) sums[i + j] = all[4 * j] + all[4 * j + 1];
+    }
+#endif
+    for (; i < N; i++) sums[i] = sum(v[i]);
+}
+
 // exp(x) for every x, NaN and infinities included, within 2 units in the last place (or of the smallest subnormal).
 // Ours, because the same element must give the same bits in a full vector and in a tail. Cephes' expf: x = n ln 2 + r.
 PANAMOE_INLINE Vec exp(Vec x) {
