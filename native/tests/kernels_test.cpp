@@ -483,8 +483,9 @@ void test_mla_attention() {
     struct Shape {
         int32_t H, C, R, B, M;
     };
-    const Shape shapes[] = {{1, 1, 2, 1, 3},   {3, 69, 6, 3, 9},   {16, 512, 64, 64, 3},
-                            {9, 40, 8, 64, 2}, {5, 33, 4, 100, 2}, {2, 16, 2, 130, 2}};
+    const Shape shapes[] = {{1, 1, 2, 1, 3},    {3, 69, 6, 3, 9},   {16, 512, 64, 64, 3},
+                            {9, 40, 8, 64, 2},  {5, 33, 4, 100, 2}, {2, 16, 2, 130, 2},
+                            {37, 69, 6, 64, 2}, {128, 40, 8, 64, 2}};  // several pieces of heads
     for (const std::string &isa : instruction_sets()) {
         Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
         for (auto [H, C, R, B, M] : shapes) {

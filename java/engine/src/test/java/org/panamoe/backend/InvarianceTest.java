@@ -221,7 +221,7 @@ final class InvarianceTest {
 
     /** Two requests: the first T - 5 rows are a long prompt, the others stand at the end of another one. */
     private static Function mlaAttention(Given make) {
-        int H = 5, C = 40, R = 8, B = 16, M = 20;
+        int H = 37, C = 40, R = 8, B = 16, M = 20; // heads of several pieces
         var pages = new LatentPages(make.floats(1, 2L * M, B, C + R));
         var table_AM = make.ints(2 * M, i -> (7 * i + 3) % (2 * M)).as(2, M);
         var rows = new Rows(
