@@ -23,8 +23,6 @@ constexpr int64_t kMultiplications = 128 * 1024;
 constexpr int64_t kPieceBytes = 64 * 1024;
 // Bytes of quantised rows that a product makes at once.
 constexpr int64_t kQuantizedBytes = int64_t{64} << 20;
-// How far a kernel may read beyond them.
-constexpr int64_t kBeyondQuantized = 128;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -125,7 +123,7 @@ void multiply_integers(pm_context *ctx, const char *operation, const std::vector
             some.push_back({block.y, nullptr, block.y_stride, stride, block.T, block.w});
             rows += block.T;
         }
-        Byte *quantized = ctx->quantized_rows(operation, rows * stride + kBeyondQuantized);
+        Byte *quantized = ctx->quantized_rows(operation, rows * stride + QuantizedRow::kBeyond);
         for (int64_t row = 0; IntegerGemm & block : some) {
             block.x = quantized + row * stride;
             row += block.T;

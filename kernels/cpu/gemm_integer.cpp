@@ -134,6 +134,7 @@ template <class Format, int ROWS>
 void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
     constexpr bool kHalves = Format::bytes(2) == 1;
     constexpr int64_t kBlockColumns = kHalves ? 2 * kBlockBytes : kBlockBytes, kBlockGroups = kBlockColumns / kGroup;
+    static_assert((kBlockGroups - 1) * kGroup <= QuantizedRow::kBeyond);
     Outputs<Format> w(g.w, f, to);
     int64_t row_bytes = Format::bytes(g.w.D);
     QuantizedRow x[ROWS];

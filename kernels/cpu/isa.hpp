@@ -60,6 +60,8 @@ struct QuantizedRow {
           scale(reinterpret_cast<const float *>(row + groups(D) * kGroup)),
           start(reinterpret_cast<const int32_t *>(scale + groups(D))) {}
 
+    static constexpr int64_t kBeyond = 128;  // bytes behind the last row that a kernel may read
+
     static int64_t groups(int64_t D) { return (D + kGroup - 1) / kGroup; }
     // From row to row: an odd number of cache lines, so that rows do not get into each other's way in the cache.
     static int64_t stride(int64_t D) { return ((groups(D) * (kGroup + 8) + 63) / 64 | 1) * 64; }
