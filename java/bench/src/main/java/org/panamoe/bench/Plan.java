@@ -10,7 +10,6 @@ import java.util.function.Consumer;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.tensor.DType;
-import org.panamoe.tensor.QuantFormat;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -49,18 +48,11 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
 
     private long weightBytes() {
         return TensorSpec.of(slice.config()).stream()
-                .mapToLong(spec ->
-                        spec.fp8() ? bytes(slice.format(), spec.size(), spec.shape()) : spec.size() * DType.BF16.bytes)
+                .mapToLong(spec -> spec.projection()
+                        ? slice.format()
+                                .bytes(spec.shape().getFirst(), spec.shape().get(1))
+                        : spec.size() * DType.BF16.bytes)
                 .sum();
-    }
-
-    private static long bytes(QuantFormat format, long size, List<Integer> shape) {
-        long data = size * format.stored.bytes;
-        if (!format.scaled()) return data;
-        return data
-                + Math.ceilDivExact((long) shape.getFirst(), (long) format.block)
-                        * Math.ceilDivExact((long) shape.get(1), (long) format.block)
-                        * DType.F32.bytes;
     }
 
     /**
@@ -97,7 +89,7 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
                     String name = "%s, threads=%d".formatted(w, entry.getKey());
                     begun.accept("round %d of %d: %s".formatted(round, rounds, name));
                     turns.computeIfAbsent(name + w.hashCode(), _ -> new Turn(w, entry.getValue()))
-                            .run(seconds);
+                            .run(slice, seconds);
                 }
         var card = machine.json();
         var after = Machine.Load.now();
@@ -143,11 +135,12 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
             this.bench = bench;
         }
 
-        void run(double seconds) {
+        void run(Slice slice, double seconds) {
             bench.begin(work);
             for (int i = 0; i < WARM_UP; i++) bench.step();
             bandwidths.add((double) bench.kernels().readBandwidth());
-            peaks.add((double) bench.kernels().fmaRate());
+            var kernels = bench.kernels();
+            peaks.add((double) (slice.format().integer() ? kernels.int8Rate() : kernels.fmaRate()));
             long until = System.nanoTime() + (long) (seconds * 1e9);
             do {
                 var step = bench.step();

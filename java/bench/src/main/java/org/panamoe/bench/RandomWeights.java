@@ -58,7 +58,7 @@ public final class RandomWeights {
         var weights = new HashMap<String, Weight>();
         for (var spec : TensorSpec.of(config)) {
             int[] shape = spec.shape().stream().mapToInt(Integer::intValue).toArray();
-            weights.put(spec.name(), weight(arena, spec.fp8() ? format : QuantFormat.BF16, shape));
+            weights.put(spec.name(), weight(arena, spec.projection() ? format : QuantFormat.BF16, shape));
         }
         return Checkpoint.of(config, weights);
     }

@@ -10,7 +10,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param bytes of one step, see {@link Work#bytes}: the mean over steps
  * @param flops of one step
  * @param bandwidth bytes per second that the machine read with the same threads, measured between the steps: the median
- * @param peak fp32 operations per second, likewise
+ * @param peak operations per second, likewise: in fp32, or of bytes where projections are integers
  * @param cpuSeconds of all threads, over all steps
  */
 public record Result(
@@ -60,6 +60,7 @@ public record Result(
         json.put("share_of_peak", shareOfPeak());
         json.put("limit_gb_per_second", bandwidth / 1e9);
         json.put("limit_gflop_per_second", peak / 1e9);
+        json.put("limit", slice.format().integer() ? "int8" : "fp32");
         json.put("tokens_per_step", work.rows());
         json.put("cpu_seconds", cpuSeconds);
         json.put(

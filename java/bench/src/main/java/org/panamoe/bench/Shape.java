@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.checkpoint.ModelConfig.Quantization;
 import org.panamoe.checkpoint.ModelConfig.TopkMethod;
 
 /** A published model's widths: those of its config.json. How many layers, experts and tokens there are is the slice's. */
@@ -21,9 +22,7 @@ public enum Shape {
         return name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
-    /** @param fp8 whether projections are stored in FP8 */
-    ModelConfig config(int layers, int dense, int experts, int vocab, boolean fp8) {
-        var quantized = fp8 ? new ModelConfig.Fp8("") : null;
+    ModelConfig config(int layers, int dense, int experts, int vocab, @Nullable Quantization quantized) {
         return switch (this) {
             case V3 -> v3("deepseek_v3", layers, dense, experts, vocab, 128, 8, 4, 2.5f, quantized);
             case KIMI_K2 -> v3("kimi_k2", layers, dense, experts, vocab, 64, 1, 1, 2.827f, quantized);
@@ -90,7 +89,7 @@ public enum Shape {
             int groups,
             int keptGroups,
             float scaling,
-            ModelConfig.@Nullable Fp8 quantized) {
+            @Nullable Quantization quantized) {
         return new ModelConfig(
                 type,
                 vocab,

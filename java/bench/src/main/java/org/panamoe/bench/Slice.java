@@ -1,6 +1,10 @@
 package org.panamoe.bench;
 
+import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.ModelConfig;
+import org.panamoe.checkpoint.ModelConfig.Fp8;
+import org.panamoe.checkpoint.ModelConfig.Integers;
+import org.panamoe.checkpoint.ModelConfig.Quantization;
 import org.panamoe.tensor.QuantFormat;
 
 /**
@@ -14,6 +18,11 @@ import org.panamoe.tensor.QuantFormat;
 public record Slice(Shape shape, int layers, int dense, int experts, int vocab, QuantFormat format) {
     /** @throws IllegalArgumentException naming the key of config.json that is out of range */
     public ModelConfig config() {
-        return shape.config(layers, dense, experts, vocab, format == QuantFormat.F8_E4M3_B128);
+        return shape.config(layers, dense, experts, vocab, quantization());
+    }
+
+    private @Nullable Quantization quantization() {
+        if (!format.scaled()) return null;
+        return format.integer() ? new Integers(format) : new Fp8("");
     }
 }

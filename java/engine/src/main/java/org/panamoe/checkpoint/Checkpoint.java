@@ -3,14 +3,19 @@ package org.panamoe.checkpoint;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.TensorSpec.Kind;
+import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Quantizer;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
@@ -19,14 +24,14 @@ import org.panamoe.tensor.Weight;
  *
  * <p>Opening checks that every tensor the config asks for is there with its shape and a type that Panamoe reads, and that
  * no layer, nor embedding, last norm or head, has a tensor the config knows nothing of. Data is read when it is used;
- * of the data only block scales are checked, when their weight is asked for.
+ * of the data only FP8's block scales are checked, when their weight is asked for.
  *
  * <p>Closing unmaps everything: from then on every tensor of this checkpoint throws. Close it last, and let nobody shorten
  * its files while it is open.
  */
 public final class Checkpoint implements AutoCloseable {
-    /** Behind the name of a weight, the name of its block scales. */
-    static final String SCALE = "_scale_inv";
+    /** Behind the name of a weight, the name of its scales. */
+    private static final String FP8_SCALE = "_scale_inv", INTEGER_SCALE = "_scale";
 
     private static final Pattern LAYER = Pattern.compile("model\\.layers\\.([0-9]{1,4})\\..*");
     private static final Pattern OUTSIDE_LAYERS = Pattern.compile("(lm_head|model\\.norm|model\\.embed_tokens)\\..*");
@@ -35,14 +40,16 @@ public final class Checkpoint implements AutoCloseable {
     private final ModelConfig config;
     private final Map<String, Stored> weights;
     private final @Nullable Arena arena;
+    private final @Nullable Hold source; // what the other weights lie in
     private int holds;
 
     private record Stored(Weight weight, String file) {}
 
-    private Checkpoint(ModelConfig config, Map<String, Stored> weights, @Nullable Arena arena) {
+    private Checkpoint(ModelConfig config, Map<String, Stored> weights, @Nullable Arena arena, @Nullable Hold source) {
         this.config = config;
         this.weights = weights;
         this.arena = arena;
+        this.source = source;
     }
 
     /** @throws CheckpointException naming the file and the field or tensor that is wrong */
@@ -62,10 +69,13 @@ public final class Checkpoint implements AutoCloseable {
             for (TensorSpec spec : specs) {
                 String file = shards.fileOf.get(spec.name());
                 if (file == null) continue;
-                weights.put(spec.name(), new Stored(shards.weight(spec.name(), shape(spec)), file));
+                var integers = spec.projection() && config.quantizationConfig() instanceof ModelConfig.Integers q
+                        ? q.format()
+                        : null;
+                weights.put(spec.name(), new Stored(shards.weight(spec.name(), shape(spec), integers), file));
             }
             refuseUnknown(shards, config, weights);
-            return checked(new Checkpoint(config, weights, arena), specs);
+            return checked(new Checkpoint(config, weights, arena, null), specs);
         } catch (Throwable e) {
             arena.close();
             throw e;
@@ -78,7 +88,57 @@ public final class Checkpoint implements AutoCloseable {
         requireAll("memory", specs, weights.keySet());
         var stored = new HashMap<String, Stored>();
         weights.forEach((name, weight) -> stored.put(name, new Stored(weight, "memory")));
-        return checked(new Checkpoint(config, stored, null), specs);
+        return checked(new Checkpoint(config, stored, null, null), specs);
+    }
+
+    /**
+     * The same model with every projection in an integer format, made now: with scales that {@link Quantizer} chooses. The
+     * rest stays where this checkpoint has it, which cannot be closed before the new one.
+     *
+     * @param threads that share the work
+     * @param done is told, by any of them, of each weight that is made
+     * @throws CheckpointException if projections are integers already, or one of them holds a NaN or an infinity
+     */
+    @SuppressWarnings("MustBeClosed") // the arena: close() does it
+    public Checkpoint quantized(QuantFormat format, int threads, Consumer<String> done) {
+        if (config.quantizationConfig() instanceof ModelConfig.Integers there)
+            throw new CheckpointException(
+                    "config.json", "quantization_config: the weights are %s already".formatted(there.format()));
+        var specs = TensorSpec.of(config);
+        var hold = hold();
+        var arena = Arena.ofShared();
+        try (var workers = new Workers(threads)) {
+            var made = new HashMap<String, Stored>(weights);
+            var pieces = new ArrayList<Callable<String>>();
+            for (var spec : specs) {
+                var stored = weights.get(spec.name());
+                if (!spec.projection() || stored == null) continue;
+                var from = weight(spec.name()); // checks its scales
+                var to = Weight.allocate(arena, format, from.data().dim(0), from.columns());
+                made.put(spec.name(), new Stored(to, stored.file));
+                pieces.add(() -> {
+                    quantize(spec.name(), stored.file, from, to, 0, from.data().dim(0));
+                    done.accept(spec.name());
+                    return spec.name();
+                });
+            }
+            workers.all(pieces);
+            return checked(
+                    new Checkpoint(config.quantized(new ModelConfig.Integers(format)), made, arena, hold), specs);
+        } catch (RuntimeException | Error e) {
+            hold.close();
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** Rows [f, end) of a weight, whose name the error has. */
+    static void quantize(String name, String file, Weight from, Weight to, int f, int end) {
+        try {
+            Quantizer.quantize(from, to, f, end);
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(file, name + ": " + e.getMessage(), e);
+        }
     }
 
     /**
@@ -102,11 +162,12 @@ public final class Checkpoint implements AutoCloseable {
     public Weight weight(String name, long... shape) {
         Stored stored = weights.get(name);
         if (stored == null) throw new CheckpointException("checkpoint", name + ": no such tensor");
-        Tensor data = stored.weight.data();
-        if (shape.length > 0 && !Arrays.equals(shape(data), shape))
+        if (shape.length > 0 && !Arrays.equals(shape(stored.weight), shape))
             throw new CheckpointException(
-                    stored.file, "%s: is %s, not %s".formatted(name, data, Arrays.toString(shape)));
-        if (stored.weight.scale() != null) checkScales(stored.file, name, stored.weight.scale());
+                    stored.file, "%s: is %s, not %s".formatted(name, stored.weight, Arrays.toString(shape)));
+        // Of integers there is one for each few weights: reading them all would read a large part of the model.
+        if (stored.weight.scale() != null && !stored.weight.format().integer())
+            checkScales(stored.file, name + scale(stored.weight.format()), stored.weight.scale());
         return stored.weight;
     }
 
@@ -161,6 +222,7 @@ public final class Checkpoint implements AutoCloseable {
         if (arena == null || !arena.scope().isAlive()) return;
         if (holds > 0) throw new IllegalStateException("close: a model still uses this checkpoint");
         arena.close();
+        if (source != null) source.close();
     }
 
     private static Checkpoint checked(Checkpoint checkpoint, List<TensorSpec> specs) {
@@ -184,17 +246,22 @@ public final class Checkpoint implements AutoCloseable {
 
     private void checkFormat(TensorSpec spec, Stored stored) {
         Weight weight = stored.weight;
-        if (!Arrays.equals(shape(weight.data()), shape(spec)))
+        if (!Arrays.equals(shape(weight), shape(spec)))
             throw new CheckpointException(
                     stored.file, "%s: is %s, the config asks for %s".formatted(spec.name(), weight, spec.shape()));
         if (!weight.format().scaled()) return;
-        if (config.quantizationConfig() == null)
+        var quantization = config.quantizationConfig();
+        if (quantization == null)
             throw new CheckpointException(
                     stored.file,
                     "%s: is %s, but config.json has no quantization_config".formatted(spec.name(), weight));
-        if (!spec.fp8())
+        if (quantization.format() != weight.format())
             throw new CheckpointException(
-                    stored.file, "%s: is %s, but only projections may be FP8".formatted(spec.name(), weight));
+                    stored.file,
+                    "%s: is %s, but config.json says %s".formatted(spec.name(), weight, quantization.format()));
+        if (!spec.projection())
+            throw new CheckpointException(
+                    stored.file, "%s: is %s, but only projections may be quantised".formatted(spec.name(), weight));
     }
 
     /** A tensor of a layer, embedding, last norm or head that the config does not ask for belongs to another model. */
@@ -207,8 +274,8 @@ public final class Checkpoint implements AutoCloseable {
             if (config.tieWordEmbeddings() && name.equals("lm_head.weight")) continue;
             // Rope's table, written by old versions: a function of the config.
             if (name.endsWith(".rotary_emb.inv_freq")) continue;
-            Stored of = name.endsWith(SCALE) ? weights.get(name.substring(0, name.length() - SCALE.length())) : null;
-            if (of != null && of.weight.scale() != null) continue;
+            Stored of = weights.get(withoutScale(name));
+            if (of != null && of.weight.scale() != null && name.endsWith(scale(of.weight.format()))) continue;
             throw new CheckpointException(
                     shards.list,
                     of == null
@@ -225,14 +292,23 @@ public final class Checkpoint implements AutoCloseable {
         return index < layers || !shards.fileOf.containsKey("model.layers." + index + ".eh_proj.weight");
     }
 
+    /** What follows a weight's name in that of its scales. */
+    static String scale(QuantFormat format) {
+        return format.integer() ? INTEGER_SCALE : FP8_SCALE;
+    }
+
+    private static String withoutScale(String name) {
+        for (var end : List.of(FP8_SCALE, INTEGER_SCALE))
+            if (name.endsWith(end)) return name.substring(0, name.length() - end.length());
+        return "";
+    }
+
     private static void checkScales(String file, String name, Tensor scale) {
         for (long i = 0, n = scale.size(); i < n; i++) {
             float value = scale.getFloat(i);
             if (!(value >= 0 && value < Float.POSITIVE_INFINITY))
                 throw new CheckpointException(
-                        file,
-                        "%s%s: element %d of %s is %s, not a finite number >= 0"
-                                .formatted(name, SCALE, i, scale, value));
+                        file, "%s: element %d of %s is %s, not a finite number >= 0".formatted(name, i, scale, value));
         }
     }
 
@@ -251,6 +327,12 @@ public final class Checkpoint implements AutoCloseable {
     static long[] shape(Tensor tensor) {
         long[] shape = new long[tensor.rank()];
         for (int i = 0; i < shape.length; i++) shape[i] = tensor.dim(i);
+        return shape;
+    }
+
+    private static long[] shape(Weight weight) {
+        long[] shape = shape(weight.data());
+        if (shape.length > 0) shape[shape.length - 1] = weight.columns();
         return shape;
     }
 

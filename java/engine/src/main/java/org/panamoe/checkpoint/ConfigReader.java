@@ -9,8 +9,11 @@ import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.ModelConfig.Fp8;
+import org.panamoe.checkpoint.ModelConfig.Integers;
+import org.panamoe.checkpoint.ModelConfig.Quantization;
 import org.panamoe.checkpoint.ModelConfig.TopkMethod;
 import org.panamoe.checkpoint.ModelConfig.Yarn;
+import org.panamoe.tensor.QuantFormat;
 
 /** config.json to {@link ModelConfig}: what is not understood is refused by name, never guessed. */
 final class ConfigReader {
@@ -269,10 +272,26 @@ final class ConfigReader {
         };
     }
 
-    private @Nullable Fp8 quantization() {
+    private @Nullable Quantization quantization() {
         @Nullable Json from = json.object("quantization_config");
         if (from == null) return null;
-        from.require("quant_method", from.text("quant_method").equals("fp8"), "is not supported (fp8 is)");
+        return switch (from.text("quant_method")) {
+            case "fp8" -> fp8(from);
+            case "panamoe" -> integers(from);
+            default -> throw from.wrong("quant_method", "is not supported (fp8 and panamoe are)");
+        };
+    }
+
+    private static Integers integers(Json from) {
+        int bits = from.integer("bits");
+        from.require("bits", bits == 8 || bits == 4, "is neither 8 nor 4");
+        var format = bits == 8 ? QuantFormat.INT8 : QuantFormat.INT4;
+        from.require("group_size", from.integer("group_size") == format.block, "is not " + format.block);
+        from.refuseOthers(Set.of());
+        return new Integers(format);
+    }
+
+    private static Fp8 fp8(Json from) {
         from.require("fmt", from.text("fmt", "e4m3").equals("e4m3"), "is not e4m3");
         from.require(
                 "weight_block_size", from.integers("weight_block_size").equals(List.of(128, 128)), "is not [128,128]");

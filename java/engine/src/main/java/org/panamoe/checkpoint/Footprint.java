@@ -5,7 +5,6 @@ import java.util.Map;
 import java.util.function.ToLongFunction;
 import org.panamoe.checkpoint.TensorSpec.Kind;
 import org.panamoe.tensor.DType;
-import org.panamoe.tensor.QuantFormat;
 
 /**
  * How large a model is, and what one decoded token reads. Weights count as they are stored, block scales included; the
@@ -40,16 +39,16 @@ public record Footprint(
         return of(checkpoint.config(), spec -> checkpoint.bytes(spec.name()));
     }
 
-    /** Of a published checkpoint of this config, whose weights that are not FP8 are of the given type. */
+    /** Of a published checkpoint of this config, whose weights that are not quantised are of the given type. */
     public static Footprint of(ModelConfig config, DType unquantized) {
-        boolean fp8 = config.quantizationConfig() != null;
+        var quantization = config.quantizationConfig();
         return of(config, spec -> {
             // The correction bias of the router is the only vector that is not a norm, and is kept in F32.
             if (spec.kind() == Kind.ROUTER && spec.shape().size() == 1) return spec.size() * DType.F32.bytes;
-            if (!fp8 || !spec.fp8()) return spec.size() * unquantized.bytes;
-            long scales = 1;
-            for (int n : spec.shape()) scales *= Math.ceilDiv(n, QuantFormat.F8_E4M3_B128.block);
-            return spec.size() + scales * DType.F32.bytes;
+            if (quantization == null || !spec.projection()) return spec.size() * unquantized.bytes;
+            return quantization
+                    .format()
+                    .bytes(spec.shape().getFirst(), spec.shape().get(1));
         });
     }
 

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.QuantFormat;
 
 /**
  * config.json of a DeepSeek-V2 or V3 model. Every component is one key of that file in camelCase, and means what it
@@ -53,7 +54,7 @@ public record ModelConfig(
         boolean tieWordEmbeddings,
         int bosTokenId,
         List<Integer> eosTokenId,
-        @Nullable Fp8 quantizationConfig) {
+        @Nullable Quantization quantizationConfig) {
 
     /** Far above every model; with these no size of a tensor and no sum over all tensors passes a long. */
     private static final int MAX_WIDTH = 1 << 24, MAX_EXPERTS = 1 << 18;
@@ -91,12 +92,34 @@ public record ModelConfig(
         }
     }
 
+    /** quantization_config: how projections are stored. */
+    public sealed interface Quantization {
+        QuantFormat format();
+    }
+
     /**
      * quantization_config with quant_method fp8, fmt e4m3 and blocks of 128 x 128.
      *
      * @param scaleFmt ue8m0 where scales of activations are powers of two; empty where absent
      */
-    public record Fp8(String scaleFmt) {}
+    public record Fp8(String scaleFmt) implements Quantization {
+        @Override
+        public QuantFormat format() {
+            return QuantFormat.F8_E4M3_B128;
+        }
+    }
+
+    /** quantization_config with quant_method panamoe: integers with one scale for each row and group of columns. */
+    public record Integers(QuantFormat format) implements Quantization {
+        public Integers {
+            if (!format.integer()) throw new IllegalArgumentException(format + " has no integer codes");
+        }
+
+        /** Of a code. */
+        public int bits() {
+            return 8 * format.stored.bytes / format.packed;
+        }
+    }
 
     /** @throws IllegalArgumentException naming the key of config.json */
     public ModelConfig {
@@ -186,12 +209,21 @@ public record ModelConfig(
 
     /** The main model alone. */
     ModelConfig withoutMtp() {
+        return with(0, quantizationConfig);
+    }
+
+    /** The same model with projections in another format. */
+    ModelConfig quantized(Quantization quantization) {
+        return with(numNextnPredictLayers, quantization);
+    }
+
+    private ModelConfig with(int mtpLayers, @Nullable Quantization quantization) {
         return new ModelConfig(
                 modelType,
                 vocabSize,
                 hiddenSize,
                 numHiddenLayers,
-                0,
+                mtpLayers,
                 firstKDenseReplace,
                 moeLayerFreq,
                 intermediateSize,
@@ -217,7 +249,7 @@ public record ModelConfig(
                 tieWordEmbeddings,
                 bosTokenId,
                 eosTokenId,
-                quantizationConfig);
+                quantization);
     }
 
     /** Whether layer i (MTP layers included) has experts. */

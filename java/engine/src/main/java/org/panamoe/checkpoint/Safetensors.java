@@ -87,10 +87,16 @@ public final class Safetensors {
         return entry(name).shape.clone();
     }
 
+    /** Of its elements; null if it is one that {@link DType} lacks. */
+    @Nullable
+    DType dtype(String name) {
+        return dtypeOf(entry(name).dtype);
+    }
+
     /** @throws CheckpointException if there is no such tensor, or its elements are of a type that {@link DType} lacks */
     public Tensor tensor(String name) {
         Entry entry = entry(name);
-        DType dtype = dtype(entry.dtype);
+        DType dtype = dtypeOf(entry.dtype);
         if (dtype == null)
             throw new CheckpointException(
                     file,
@@ -105,7 +111,7 @@ public final class Safetensors {
         return entry;
     }
 
-    private static @Nullable DType dtype(String name) {
+    private static @Nullable DType dtypeOf(String name) {
         for (DType dtype : DType.values()) if (dtype.name().equals(name)) return dtype;
         return null;
     }
@@ -188,7 +194,7 @@ public final class Safetensors {
         if (begin > end) throw wrong(name, given + ": the end is before the beginning");
         if (end > data.byteSize())
             throw wrong(name, "%s, but the file has %d bytes of data".formatted(given, data.byteSize()));
-        DType known = dtype(dtype);
+        DType known = dtypeOf(dtype);
         // The size of an unknown type is unknown; it is refused when the tensor is asked for.
         if (known != null && bytes(name, known, shape) != end - begin)
             throw wrong(

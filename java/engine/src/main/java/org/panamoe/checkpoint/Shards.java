@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
 import org.panamoe.tensor.Tensor;
@@ -41,12 +42,29 @@ final class Shards {
         } else throw new CheckpointException(folder.toString(), "has neither %s nor %s".formatted(SINGLE, INDEX));
     }
 
-    /** The tensor, which must have this shape, with its block scales if it is FP8. */
-    Weight weight(String name, long[] shape) {
+    /**
+     * The weight of this shape, with its scales if its type is that of a quantised one.
+     *
+     * @param integers the format of those whose type is an integer; null if there are none
+     */
+    Weight weight(String name, long[] shape, @Nullable QuantFormat integers) {
+        DType type = fileWith(name).dtype(name);
+        if (type == DType.I8 || type == DType.U8) {
+            if (integers == null || type != integers.stored || shape.length != 2)
+                throw new CheckpointException(
+                        fileOf(name),
+                        "%s: is %s, but config.json's quantization_config has no such integers, or not in this weight"
+                                .formatted(name, type));
+            Tensor codes = tensor(name, new long[] {shape[0], integers.elements((int) shape[1])});
+            return new Weight(integers, codes, scale(name, codes, integers, shape), (int) shape[1]);
+        }
         Tensor data = tensor(name, shape);
         return switch (data.dtype) {
             case F32, BF16 -> Weight.of(data);
-            case F8_E4M3 -> new Weight(QuantFormat.F8_E4M3_B128, data, scale(name, data));
+            case F8_E4M3 -> {
+                var format = QuantFormat.F8_E4M3_B128;
+                yield new Weight(format, data, scale(name, data, format, shape));
+            }
             case F16, I32, I64, U8, I8 ->
                 throw new CheckpointException(
                         fileOf(name),
@@ -54,30 +72,34 @@ final class Shards {
         };
     }
 
-    private Tensor scale(String name, Tensor data) {
-        String scale = name + Checkpoint.SCALE;
+    private Tensor scale(String name, Tensor data, QuantFormat format, long[] shape) {
+        String scale = name + Checkpoint.scale(format);
         if (!fileOf.containsKey(scale))
             throw new CheckpointException(list, "%s: missing, but %s is %s".formatted(scale, name, data));
         if (data.rank() != 2)
-            throw new CheckpointException(
-                    fileOf(name), "%s: is %s, but blocks of 128 x 128 need a matrix".formatted(name, data));
-        int block = QuantFormat.F8_E4M3_B128.block;
-        Tensor found = tensor(scale, new long[] {Math.ceilDiv(data.dim(0), block), Math.ceilDiv(data.dim(1), block)});
+            throw new CheckpointException(fileOf(name), "%s: is %s, but blocks need a matrix".formatted(name, data));
+        Tensor found = tensor(
+                scale, new long[] {Math.ceilDiv(shape[0], format.blockRows), Math.ceilDiv(shape[1], format.block)});
         if (found.dtype != DType.F32)
             throw new CheckpointException(fileOf(scale), "%s: is %s, scales are F32".formatted(scale, found));
         return found;
     }
 
     private Tensor tensor(String name, long[] shape) {
-        Safetensors file = file(fileOf(name));
-        if (!file.names().contains(name))
-            throw new CheckpointException(list, "weight_map: %s: %s has no such tensor".formatted(name, file.file()));
+        Safetensors file = fileWith(name);
         if (!Arrays.equals(file.shape(name), shape))
             throw new CheckpointException(
                     file.file(),
                     "%s: shape %s, but config.json asks for %s"
                             .formatted(name, Arrays.toString(file.shape(name)), Arrays.toString(shape)));
         return file.tensor(name);
+    }
+
+    private Safetensors fileWith(String name) {
+        Safetensors file = file(fileOf(name));
+        if (!file.names().contains(name))
+            throw new CheckpointException(list, "weight_map: %s: %s has no such tensor".formatted(name, file.file()));
+        return file;
     }
 
     private String fileOf(String name) {

@@ -8,11 +8,11 @@ import java.util.List;
  *
  * @param layer -1 for embedding, last norm and head
  * @param mtp whether it belongs to an MTP module
- * @param fp8 whether it is stored in FP8 where the checkpoint is quantised
+ * @param projection whether it is what a quantised checkpoint quantises
  * @param optional whether it may be absent: an MTP module's copies of embedding and head
  */
 public record TensorSpec(
-        String name, List<Integer> shape, Kind kind, int layer, boolean mtp, boolean fp8, boolean optional) {
+        String name, List<Integer> shape, Kind kind, int layer, boolean mtp, boolean projection, boolean optional) {
     public enum Kind {
         EMBEDDING,
         HEAD,
@@ -127,9 +127,9 @@ public record TensorSpec(
             add(name, kind, false, true, shape);
         }
 
-        private void add(String name, Kind kind, boolean fp8, boolean optional, Integer... shape) {
+        private void add(String name, Kind kind, boolean projection, boolean optional, Integer... shape) {
             boolean mtp = layer >= c.numHiddenLayers();
-            specs.add(new TensorSpec(name, List.of(shape), kind, layer, mtp, fp8, optional));
+            specs.add(new TensorSpec(name, List.of(shape), kind, layer, mtp, projection, optional));
         }
     }
 }

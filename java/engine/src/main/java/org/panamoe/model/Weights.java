@@ -31,6 +31,10 @@ final class Weights {
         this.checkpoint = checkpoint;
         this.kernels = kernels;
         this.arena = arena;
+        var quantization = checkpoint.config().quantizationConfig();
+        if (kernels.onDevice() && quantization != null && quantization.format().integer())
+            throw new IllegalArgumentException("weights in %s: a device's back end has F32, BF16 and F8_E4M3_B128"
+                    .formatted(quantization.format()));
         room = kernels.onDevice() ? kernels.allocate(arena, DType.U8, bytes(checkpoint)) : null;
     }
 

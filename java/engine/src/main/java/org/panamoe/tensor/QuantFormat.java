@@ -41,6 +41,12 @@ public enum QuantFormat {
         return this == INT8 || this == INT4;
     }
 
+    /** What a matrix takes, scales included. */
+    public long bytes(long rows, long columns) {
+        long data = rows * Math.ceilDiv(columns, packed) * stored.bytes;
+        return scaled() ? data + Math.ceilDiv(rows, blockRows) * Math.ceilDiv(columns, block) * DType.F32.bytes : data;
+    }
+
     /** Stored elements of a row of so many weights. */
     public int elements(int columns) {
         return Math.ceilDiv(columns, packed);

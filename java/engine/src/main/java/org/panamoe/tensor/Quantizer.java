@@ -3,14 +3,13 @@ package org.panamoe.tensor;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import java.lang.foreign.Arena;
-import java.util.Arrays;
 import java.util.Objects;
 
 /**
  * Makes weights of an integer format of others. A group's scale is such that its largest magnitude has the largest code;
  * for INT4, where a code is a large step, smaller scales are tried too, which cut the largest values off and are nearer to
  * all others: of five scales the one with the least squared error, the largest of equals. Code: w / scale, rounded to the
- * nearest, ties to even. A group with a NaN or an infinity gets the scale NaN.
+ * nearest, ties to even. No integer stands for a NaN or an infinity.
  */
 public final class Quantizer {
     /** By what the scale that no code exceeds is multiplied. */
@@ -31,7 +30,11 @@ public final class Quantizer {
         code_D = new int[to.columns()];
     }
 
-    /** A matrix in another format. */
+    /**
+     * A matrix in another format.
+     *
+     * @throws IllegalArgumentException if there is a NaN or an infinity
+     */
     public static Weight quantize(Arena arena, Weight from, QuantFormat format) {
         if (from.data().rank() != 2 || from.data().onDevice())
             throw new IllegalArgumentException(
@@ -75,10 +78,8 @@ public final class Quantizer {
     private float group(int from, int to) {
         float amax = 0;
         for (int d = from; d < to; d++) amax = Math.max(amax, Math.abs(row_D[d])); // NaN wins
-        if (!Float.isFinite(amax)) {
-            Arrays.fill(code_D, from, to, 0);
-            return Float.NaN;
-        }
+        if (!Float.isFinite(amax))
+            throw new IllegalArgumentException("there is a NaN or an infinity, for which no integer stands");
         float best = 0;
         double least = Double.POSITIVE_INFINITY;
         for (float part : tries) {

@@ -90,7 +90,7 @@ public final class Micro {
         var tensors = new LinkedHashMap<String, Tensor>();
         for (TensorSpec spec : TensorSpec.of(config)) {
             long[] shape = spec.shape().stream().mapToLong(i -> i).toArray();
-            if (spec.fp8() && config.quantizationConfig() != null) {
+            if (spec.projection() && config.quantizationConfig() != null) {
                 var code = Tensor.allocate(arena, DType.F8_E4M3, shape);
                 for (long i = 0; i < code.size(); i++)
                     code.data.set(JAVA_BYTE, i, (byte) (random.nextInt(0x7f) | (random.nextBoolean() ? 0x80 : 0)));

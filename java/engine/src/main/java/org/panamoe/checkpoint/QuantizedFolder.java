@@ -1,0 +1,174 @@
+package org.panamoe.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.Callable;
+import java.util.function.Consumer;
+import org.panamoe.checkpoint.TensorSpec.Kind;
+import org.panamoe.tensor.DType;
+import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Weight;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * Writes a checkpoint whose projections are integers: codes under the weight's name (I8, or U8 with two codes a byte), scales
+ * as F32 under its name with {@code _scale}. One weight at a time is in memory. The rest is copied as it is; config.json
+ * gets a quantization_config, and comes last: without it the folder is no model.
+ */
+public final class QuantizedFolder {
+    /**
+     * What became of all projections of a kind.
+     *
+     * @param weights how many
+     * @param bytes codes and scales
+     * @param error sum of the squared differences to what was stored before
+     * @param square sum of its squares
+     */
+    public record Change(long weights, long bytes, double error, double square) {
+        Change plus(Change other) {
+            return new Change(weights + other.weights, bytes + other.bytes, error + other.error, square + other.square);
+        }
+
+        public double bitsPerWeight() {
+            return 8.0 * bytes / weights;
+        }
+
+        /** Root of the mean squared difference by that of the mean square. */
+        public double relativeRms() {
+            return square == 0 ? 0 : Math.sqrt(error / square);
+        }
+    }
+
+    private static final List<String> COPIED = List.of(".json", ".jinja", ".txt", ".md", ".model");
+
+    private final Checkpoint from;
+    private final QuantFormat format;
+    private final Workers workers;
+
+    private QuantizedFolder(Checkpoint from, QuantFormat format, Workers workers) {
+        this.from = from;
+        this.format = format;
+        this.workers = workers;
+    }
+
+    /**
+     * @param from the open checkpoint of {@code source}
+     * @param folder is made; must not be there, or be empty
+     * @param done is told of each weight that is written
+     * @return by kind
+     * @throws IOException that names the file; then the folder has no config.json
+     * @throws CheckpointException if projections are integers already, or one of them holds a NaN or an infinity
+     */
+    public static Map<Kind, Change> write(
+            Checkpoint from, Path source, QuantFormat format, Path folder, int threads, Consumer<String> done)
+            throws IOException {
+        if (from.config().quantizationConfig() instanceof ModelConfig.Integers there)
+            throw new CheckpointException(
+                    "config.json", "quantization_config: the weights are %s already".formatted(there.format()));
+        Files.createDirectories(folder);
+        try (var entries = Files.list(folder)) {
+            if (entries.findAny().isPresent()) throw new FileAlreadyExistsException(folder.toString());
+        }
+        Map<Kind, Change> changes;
+        try (var workers = new Workers(threads)) {
+            changes = new QuantizedFolder(from, format, workers).weights(folder.resolve("model.safetensors"), done);
+        }
+        copyOthers(source, folder);
+        var mapper = JsonMapper.shared();
+        if (!(mapper.readTree(Files.readAllBytes(source.resolve("config.json"))) instanceof ObjectNode config))
+            throw new CheckpointException("config.json", "not a JSON object");
+        var quantization = config.putObject("quantization_config");
+        quantization.put("quant_method", "panamoe");
+        quantization.put("bits", new ModelConfig.Integers(format).bits());
+        quantization.put("group_size", format.block);
+        Path part = folder.resolve("config.json.part");
+        Files.writeString(part, mapper.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+        Files.move(part, folder.resolve("config.json"), StandardCopyOption.ATOMIC_MOVE);
+        return changes;
+    }
+
+    private Map<Kind, Change> weights(Path file, Consumer<String> done) throws IOException {
+        var specs = TensorSpec.of(from.config()).stream()
+                .filter(spec -> from.has(spec.name()))
+                .toList();
+        var plan = new SafetensorsWriter.Plan().metadata("format", "pt");
+        for (var spec : specs) {
+            var weight = from.weight(spec.name());
+            if (spec.projection()) {
+                int F = weight.data().dim(0), D = weight.columns();
+                plan.add(spec.name(), format.stored, F, format.elements(D));
+                plan.add(
+                        spec.name() + Checkpoint.scale(format),
+                        DType.F32,
+                        Math.ceilDiv(F, format.blockRows),
+                        Math.ceilDiv(D, format.block));
+            } else plan.add(spec.name(), weight.data().dtype, Checkpoint.shape(weight.data()));
+        }
+        var changes = new EnumMap<Kind, Change>(Kind.class);
+        try (var writer = SafetensorsWriter.create(file, plan)) {
+            for (var spec : specs) {
+                var weight = from.weight(spec.name());
+                if (spec.projection()) changes.merge(spec.kind(), quantize(writer, spec.name(), weight), Change::plus);
+                else writer.write(spec.name(), weight.data());
+                done.accept(spec.name());
+            }
+            writer.commit();
+        }
+        return changes;
+    }
+
+    private Change quantize(SafetensorsWriter writer, String name, Weight weight) throws IOException {
+        try (var arena = Arena.ofShared()) {
+            int F = weight.data().dim(0), each = Math.ceilDiv(F, workers.threads);
+            var to = Weight.allocate(arena, format, F, weight.columns());
+            var pieces = new ArrayList<Callable<Change>>();
+            for (int f = 0; f < F; f += each) {
+                int first = f, end = Math.min(F, f + each);
+                pieces.add(() -> rows(name, weight, to, first, end));
+            }
+            var change = new Change(0, to.bytes(), 0, 0);
+            for (var part : workers.all(pieces)) change = change.plus(part);
+            writer.write(name, to.data());
+            writer.write(name + Checkpoint.scale(format), Objects.requireNonNull(to.scale()));
+            return change;
+        }
+    }
+
+    private static Change rows(String name, Weight weight, Weight to, int from, int end) {
+        Checkpoint.quantize(name, "checkpoint", weight, to, from, end);
+        int D = weight.columns();
+        float[] before = new float[D], after = new float[D];
+        double error = 0, square = 0;
+        for (int f = from; f < end; f++) {
+            weight.decode(f, before);
+            to.decode(f, after);
+            for (int d = 0; d < D; d++) {
+                double miss = (double) after[d] - before[d];
+                error += miss * miss;
+                square += (double) before[d] * before[d];
+            }
+        }
+        return new Change((long) (end - from) * D, 0, error, square);
+    }
+
+    private static void copyOthers(Path source, Path folder) throws IOException {
+        try (var entries = Files.list(source)) {
+            for (var file : entries.filter(Files::isRegularFile).toList()) {
+                String name = Json.fileName(file);
+                boolean copied = name.startsWith("LICENSE") || COPIED.stream().anyMatch(name::endsWith);
+                if (copied && !name.equals("config.json") && !name.endsWith(".safetensors.index.json"))
+                    Files.copy(file, folder.resolve(name));
+            }
+        }
+    }
+}
