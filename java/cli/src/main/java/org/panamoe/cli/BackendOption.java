@@ -30,6 +30,16 @@ final class BackendOption {
     @SuppressWarnings("NullAway.Init") // picocli sets it
     private CommandSpec command;
 
+    /** Whether it computes on the host: these have all weight formats. */
+    boolean onHost() {
+        return name.equals("cpu") || name.equals("reference");
+    }
+
+    @Override
+    public String toString() {
+        return name;
+    }
+
     /** Refuses what cannot be right on any machine, before anything is loaded. */
     void check() {
         if (!Backend.names().contains(name))

@@ -53,7 +53,7 @@ final class BenchOptions {
     @Option(
             names = "--weights",
             paramLabel = "FORMAT",
-            description = "How projections are stored: f32, bf16, fp8. The rest is bf16.")
+            description = "How projections are stored: f32, bf16, fp8, int8, int4. The rest is bf16.")
     private String weights = "bf16";
 
     @Option(names = "--batch", paramLabel = "B,..", split = ",", description = "Sequences side by side.")

@@ -83,6 +83,9 @@ final class GenerateCommand implements Callable<Integer> {
     private @Nullable Integer drafts;
 
     @Mixin
+    private final WeightsOption weights = new WeightsOption();
+
+    @Mixin
     private final BackendOption backend = new BackendOption();
 
     @Option(names = "--json", description = "One JSON object instead of text and facts.")
@@ -134,7 +137,7 @@ final class GenerateCommand implements Callable<Integer> {
     }
 
     private int generate(Path folder, Sampling sampling, @Nullable LoadingTokenizer loading) throws IOException {
-        try (var open = OpenModel.open(folder, backend)) {
+        try (var open = OpenModel.open(folder, weights, backend, console)) {
             var config = open.model().config();
             var tokenizer = loading == null ? null : loading.get();
             int[] ids = tokenizer == null ? tokens() : encode(tokenizer, folder);

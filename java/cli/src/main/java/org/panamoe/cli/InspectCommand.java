@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
+import org.panamoe.bench.WeightFormats;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.ModelConfig;
@@ -91,7 +92,8 @@ final class InspectCommand implements Callable<Integer> {
         a.put("vocab_size", c.vocabSize());
         a.put("max_position_embeddings", c.maxPositionEmbeddings());
         a.put("yarn_factor", c.ropeScaling() == null ? 1 : c.ropeScaling().factor());
-        a.put("quantization", c.quantizationConfig() == null ? "none" : "fp8");
+        var quantization = c.quantizationConfig();
+        a.put("quantization", quantization == null ? "none" : WeightFormats.name(quantization.format()));
         var p = report.putObject("parameters");
         p.put("total", footprint.parameters());
         p.put("active", footprint.activeParameters());

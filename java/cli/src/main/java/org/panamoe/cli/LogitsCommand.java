@@ -34,6 +34,9 @@ final class LogitsCommand implements Callable<Integer> {
     private boolean mtp;
 
     @Mixin
+    private final WeightsOption weights = new WeightsOption();
+
+    @Mixin
     private final BackendOption backend = new BackendOption();
 
     private final Console console;
@@ -48,7 +51,7 @@ final class LogitsCommand implements Callable<Integer> {
         OutputFile.check(output);
         if (mtp && tokens.length < 2)
             throw new IllegalArgumentException("--mtp wants at least 2 tokens, there is " + tokens.length);
-        try (var open = OpenModel.open(model.folder(), backend)) {
+        try (var open = OpenModel.open(model.folder(), weights, backend, console)) {
             open.requireKnown(tokens);
             int rows = mtp ? tokens.length - 1 : tokens.length;
             OutputFile.write(output, out -> {

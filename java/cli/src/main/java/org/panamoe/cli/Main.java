@@ -62,6 +62,7 @@ public final class Main {
             case "perplexity" -> List.of(new PerplexityCommand(console));
             case "inspect" -> List.of(new InspectCommand(console));
             case "doctor" -> List.of(new DoctorCommand(console));
+            case "quantize" -> List.of(new QuantizeCommand(console));
             case "bench" -> List.of(BenchCommand.with(console));
             case "balance" -> List.of(BalanceCommand.with(console));
             case "cost" -> List.of(new CostCommand(console));
@@ -73,6 +74,7 @@ public final class Main {
                         new PerplexityCommand(console),
                         new InspectCommand(console),
                         new DoctorCommand(console),
+                        new QuantizeCommand(console),
                         BenchCommand.with(console),
                         BalanceCommand.with(console),
                         new CostCommand(console));

@@ -1,24 +1,30 @@
 package org.panamoe.cli;
 
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.model.Model;
 
-/** A model with what it stands on. */
-record OpenModel(Checkpoint checkpoint, Kernels kernels, Model model) implements AutoCloseable {
-    static OpenModel open(Path folder, BackendOption backend) {
-        var checkpoint = Checkpoint.open(folder);
+/**
+ * A model with what it stands on.
+ *
+ * @param stored the checkpoint as it lies there; {@code checkpoint} may be made of it
+ */
+record OpenModel(Checkpoint stored, Checkpoint checkpoint, Kernels kernels, Model model) implements AutoCloseable {
+    static OpenModel open(Path folder, WeightsOption weights, BackendOption backend, Console console) {
+        weights.check(backend);
+        var stored = Checkpoint.open(folder);
+        var checkpoint = stored;
+        @Nullable Kernels kernels = null;
         try {
-            var kernels = backend.open();
-            try {
-                return new OpenModel(checkpoint, kernels, Model.load(checkpoint, kernels));
-            } catch (RuntimeException | Error e) {
-                kernels.close();
-                throw e;
-            }
+            kernels = backend.open(); // before what takes long
+            checkpoint = weights.of(stored, console);
+            return new OpenModel(stored, checkpoint, kernels, Model.load(checkpoint, kernels));
         } catch (RuntimeException | Error e) {
+            if (kernels != null) kernels.close();
             checkpoint.close();
+            stored.close();
             throw e;
         }
     }
@@ -36,5 +42,6 @@ record OpenModel(Checkpoint checkpoint, Kernels kernels, Model model) implements
         model.close();
         kernels.close();
         checkpoint.close();
+        stored.close();
     }
 }

@@ -29,6 +29,9 @@ final class PerplexityCommand implements Callable<Integer> {
     private Path file;
 
     @Mixin
+    private final WeightsOption weights = new WeightsOption();
+
+    @Mixin
     private final BackendOption backend = new BackendOption();
 
     @Option(names = "--json", description = "One JSON object: perplexity, nll, tokens.")
@@ -45,7 +48,7 @@ final class PerplexityCommand implements Callable<Integer> {
         backend.check();
         var folder = model.folder();
         try (var tokenizer = new LoadingTokenizer(folder);
-                var open = OpenModel.open(folder, backend)) {
+                var open = OpenModel.open(folder, weights, backend, console)) {
             var config = open.model().config();
             int size = Math.min(WINDOW, config.maxPositionEmbeddings());
             var windows = Windows.of(file, tokenizer.get(), config, size);

@@ -65,6 +65,9 @@ final class TraceCommand implements Callable<Integer> {
     private boolean scores;
 
     @Mixin
+    private final WeightsOption weights = new WeightsOption();
+
+    @Mixin
     private final BackendOption backend = new BackendOption();
 
     private final Console console;
@@ -78,7 +81,7 @@ final class TraceCommand implements Callable<Integer> {
         backend.check();
         OutputFile.check(output);
         var folder = model.folder();
-        try (var open = OpenModel.open(folder, backend);
+        try (var open = OpenModel.open(folder, weights, backend, console);
                 var arena = Arena.ofConfined()) {
             var config = open.model().config();
             if (config.nRoutedExperts() == 0) throw new IllegalArgumentException(folder + ": the model has no experts");
