@@ -123,3 +123,20 @@ function(panamoe_tensor_kernels name most_registers)
 endfunction()
 panamoe_tensor_kernels(tensor_gemm 232)    # what setmaxnreg gives to those who multiply
 panamoe_tensor_kernels(mla_attention 255)  # 256 threads
+
+# The machine's instructions, where something is found that lists them.
+find_program(PANAMOE_CUOBJDUMP cuobjdump HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+function(panamoe_tensor_instructions name)
+  if(PANAMOE_CUOBJDUMP)
+    add_test(NAME tensor_instructions_${name}
+      COMMAND ${CMAKE_COMMAND} -DCUOBJDUMP=${PANAMOE_CUOBJDUMP} -DCUBIN=${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.cubin
+        "-DINSTRUCTIONS=${ARGN}" -P ${tests}/tensor_instructions.cmake)
+    set_tests_properties(tensor_kernels_${name} PROPERTIES FIXTURES_SETUP cubin_${name})
+    set_tests_properties(tensor_instructions_${name} PROPERTIES FIXTURES_REQUIRED cubin_${name})
+  else()
+    add_test(NAME tensor_instructions_${name} COMMAND ${CMAKE_COMMAND} -E echo "skipped: no cuobjdump")
+    set_tests_properties(tensor_instructions_${name} PROPERTIES SKIP_REGULAR_EXPRESSION "^skipped: ")
+  endif()
+endfunction()
+panamoe_tensor_instructions(tensor_gemm HGMMA QGMMA UTMALDG)  # products of bf16, of e4m3, loads by TMA
+panamoe_tensor_instructions(mla_attention HGMMA UTMALDG)
