@@ -12,23 +12,30 @@ import org.panamoe.tensor.Weight;
 final class Inputs {
     private static final long PIECE = 64L << 20;
 
+    /** Who gives memory where the back end reads it: the back end itself, or JCuda. */
+    interface Memory {
+        Tensor allocate(Arena arena, DType dtype, long... shape);
+    }
+
     private interface Filling {
         void fill(Tensor host);
     }
 
     private final Kernels kernels;
+    private final Memory memory;
     private final Arena arena;
     private final RandomWeights random;
 
-    Inputs(Kernels kernels, Arena arena, long seed) {
+    Inputs(Kernels kernels, Memory memory, Arena arena, long seed) {
         this.kernels = kernels;
+        this.memory = memory;
         this.arena = arena;
         random = new RandomWeights(seed);
     }
 
     /** Not initialised. */
     Tensor result(DType dtype, long... shape) {
-        return kernels.allocate(arena, dtype, shape);
+        return memory.allocate(arena, dtype, shape);
     }
 
     /** See {@link RandomWeights#weight}. */
@@ -61,7 +68,7 @@ final class Inputs {
     }
 
     private Tensor filled(DType dtype, Filling filling, long... shape) {
-        var there = kernels.allocate(arena, dtype, shape);
+        var there = memory.allocate(arena, dtype, shape);
         if (!kernels.onDevice()) {
             filling.fill(there);
             return there;
@@ -82,7 +89,7 @@ final class Inputs {
     private Tensor copy(Tensor host) {
         var shape = new long[host.rank()];
         for (int i = 0; i < shape.length; i++) shape[i] = host.dim(i);
-        var there = kernels.allocate(arena, host.dtype, shape);
+        var there = memory.allocate(arena, host.dtype, shape);
         kernels.copy(there, host);
         return there;
     }

@@ -24,8 +24,8 @@ import org.panamoe.tensor.Tensor;
 
 /**
  * One kernel on one back end. The time of a call is the host's, until the result is there: on a device it includes the
- * launch and the wait. The cuda back end runs on a stream of JCuda's, with events around each call: the device's time is
- * {@code deviceSeconds} by the score.
+ * launch and the wait. The cuda back end runs on a stream of JCuda's, in JCuda's memory, with events around each call:
+ * the device's time is {@code deviceSeconds} by the score.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
@@ -62,8 +62,9 @@ public abstract class KernelBenchmark {
         } else {
             kernels = Backend.require(backend, options);
         }
-        if (kernels.onDevice()) flushed = kernels.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
-        prepare(new Inputs(kernels, arena, 1));
+        Inputs.Memory memory = stream == null ? kernels::allocate : stream::allocate;
+        if (kernels.onDevice()) flushed = memory.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
+        prepare(new Inputs(kernels, memory, arena, 1));
     }
 
     /** A shared machine's limits change from second to second. */
