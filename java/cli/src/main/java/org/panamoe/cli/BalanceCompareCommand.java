@@ -19,7 +19,9 @@ import org.panamoe.lab.routing.ShapeOfRates;
 import org.panamoe.lab.routing.Summary;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -69,8 +71,18 @@ final class BalanceCompareCommand implements Callable<Integer> {
             description = "All results as JSON lines, or as CSV if the name ends with .csv; with curves and counts.")
     private @Nullable Path output;
 
+    @Option(
+            names = "--report",
+            paramLabel = "FILE.html",
+            description = "One page with charts, as balance report makes it.")
+    private @Nullable Path report;
+
     @Option(names = "--json", description = "One JSON object.")
     private boolean json;
+
+    @Spec
+    @SuppressWarnings("NullAway.Init") // picocli sets it
+    private CommandSpec spec;
 
     private final Console console;
 
@@ -81,6 +93,7 @@ final class BalanceCompareCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         if (output != null) OutputFile.check(output);
+        if (report != null) OutputFile.check(report);
         var opened = input.input();
         try (var trace = input.open(opened)) {
             var comparison = new Comparison(
@@ -88,12 +101,13 @@ final class BalanceCompareCommand implements Callable<Integer> {
                     opened,
                     specs(),
                     Arrays.stream(seeds).distinct().boxed().toList(),
-                    output != null);
+                    output != null || report != null);
             List<Row> rows;
             try (var progress = new Progress(console, "compare", comparison.size())) {
                 rows = comparison.run(input.threads(), progress::step);
             }
             if (output != null) write(output, rows);
+            if (report != null) ReportPage.write(ReportPage.of("Balancing methods", rows, spec), report);
             var summary = new Summary();
             rows.forEach(summary::add);
             if (json) console.println(object(summary));

@@ -1,13 +1,10 @@
 package org.panamoe.cli;
 
 import java.io.IOException;
-import java.io.OutputStreamWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import org.panamoe.lab.cost.DistillationCost;
 import org.panamoe.lab.cost.ServingCost;
 import org.panamoe.lab.cost.TrainingCost;
@@ -15,7 +12,6 @@ import org.panamoe.lab.figure.PlacementFigures;
 import org.panamoe.lab.figure.RoutingFigures;
 import org.panamoe.lab.routing.ResultFiles;
 import org.panamoe.lab.routing.Row;
-import org.panamoe.report.Origin;
 import org.panamoe.report.Page;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -69,7 +65,7 @@ final class BalanceReportCommand implements Callable<Integer> {
         for (var file : results) rows.addAll(ResultFiles.read(file));
         if (!results.isEmpty() && rows.isEmpty())
             throw new IllegalArgumentException("--results %s: no results in it".formatted(results.getFirst()));
-        var page = new Page(title, summary(rows), origin(rows));
+        var page = new Page(title, summary(rows), ReportPage.origin(rows, spec));
         if (!rows.isEmpty()) RoutingFigures.add(page, rows);
         if (machines.isGiven()) {
             var loads = machines.loads();
@@ -85,27 +81,16 @@ final class BalanceReportCommand implements Callable<Integer> {
             PlacementFigures.addAccount(
                     page, "Distilling instead", DistillationCost.r1Students().lines(v3));
         }
-        OutputFile.write(output, out -> page.write(new OutputStreamWriter(out, StandardCharsets.UTF_8)));
+        ReportPage.write(page, output);
         console.println(output);
         return 0;
     }
 
     private String summary(List<Row> rows) {
         var parts = new ArrayList<String>();
-        if (!rows.isEmpty())
-            parts.add(
-                    "%d balancing methods on the same tokens, seeds %s. Scores are frozen and only what a method learns evolves."
-                            .formatted(rows.stream().map(Row::method).distinct().count(), RoutingFigures.seeds(rows)));
+        if (!rows.isEmpty()) parts.add(ReportPage.routing(rows));
         if (machines.isGiven()) parts.add("Placement of experts on GPUs by their load, and what it would save.");
         if (accounts) parts.add("What training, serving and distilling cost.");
         return String.join(" ", parts);
-    }
-
-    private Origin origin(List<Row> rows) throws IOException {
-        var arguments = spec.root().commandLine().getParseResult().originalArgs();
-        String command = arguments.stream()
-                .map(a -> a.matches("[A-Za-z0-9_@%+=:,./-]+") ? a : "'" + a.replace("'", "'\\''") + "'")
-                .collect(Collectors.joining(" ", "panamoe ", ""));
-        return new Origin(command, rows.isEmpty() ? "none" : RoutingFigures.seeds(rows), new Version().getVersion()[0]);
     }
 }

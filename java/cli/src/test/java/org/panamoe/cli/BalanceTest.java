@@ -95,6 +95,30 @@ class BalanceTest {
         assertThat(Run.good(args).out()).contains("method", "max_vio_batch", "none", "bip", " +- ");
     }
 
+    /** The rates that fail, and the command that made it, stand on the page. */
+    @Test
+    void compareWritesAPage() throws IOException {
+        var page = folder.resolve("page.html");
+        var run = Run.good(
+                "balance",
+                "compare",
+                "--seeds",
+                "1",
+                "--method",
+                "sign:rate=0.0001",
+                "--method",
+                "sign:rate=0.001",
+                "--method",
+                "sign:rate=0.01",
+                "--report",
+                page.toString());
+        String note = "sign: rate 1.0E-4 is too slow for this many steps";
+        assertThat(run.out()).contains(note);
+        assertThat(Files.readString(page))
+                .startsWith("<!doctype html>")
+                .contains(note, "balance compare --seeds 1", "sign:rate=0.01");
+    }
+
     @Test
     void sweepWritesItsThreeFiles() throws IOException {
         var config = Files.writeString(folder.resolve("sweep.json"), """

@@ -6,8 +6,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.panamoe.lab.routing.Metric;
 import org.panamoe.lab.routing.Row;
+import org.panamoe.lab.routing.ShapeOfRates;
 import org.panamoe.lab.routing.Summary;
 import org.panamoe.report.Axis;
 import org.panamoe.report.HeatMap;
@@ -64,6 +66,13 @@ public final class RoutingFigures {
                         .toList());
     }
 
+    /** What the rates of the sign rule show, where enough of them were compared. */
+    private static String notes(List<Row> rows) {
+        var summary = new Summary();
+        rows.forEach(summary::add);
+        return ShapeOfRates.of(summary).stream().map(note -> " " + note + ".").collect(Collectors.joining());
+    }
+
     /** Adds what the rows allow: curves and heat maps need rows of steps and of experts. */
     public static void add(Page page, List<Row> rows) {
         var settings = new LinkedHashMap<Setting, List<Row>>();
@@ -74,7 +83,8 @@ public final class RoutingFigures {
                 "The methods",
                 (one ? settings.keySet().iterator().next() + ". " : "")
                         + "Means over layers, then mean and deviation over seeds. "
-                        + left(settings.size()),
+                        + left(settings.size())
+                        + (one ? notes(rows) : ""),
                 summary(rows, one));
         settings.entrySet().stream()
                 .limit(MOST_SETTINGS)
