@@ -110,7 +110,7 @@ public class CallOverheadBenchmark {
 
     @CompilerControl(CompilerControl.Mode.DONT_INLINE)
     private static int constant() {
-        return 2; // what pm_abi says
+        return 3; // what pm_abi says
     }
 
     private static native int call(long callee);
