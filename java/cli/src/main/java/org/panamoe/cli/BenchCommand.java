@@ -17,6 +17,7 @@ final class BenchCommand {
                 .addSubcommand(new BenchDecodeCommand(console))
                 .addSubcommand(new BenchPrefillCommand(console))
                 .addSubcommand(new BenchCompareCommand(console))
-                .addSubcommand(new BenchAbCommand(console));
+                // What follows decode or prefill is theirs.
+                .addSubcommand(new CommandLine(new BenchAbCommand(console)).setStopAtPositional(true));
     }
 }

@@ -58,6 +58,15 @@ class BenchTest {
                 .contains("none.json: no such file or folder");
     }
 
+    /** Options behind the command's name are that command's. */
+    @Test
+    void abHandsItsArgumentsOn() {
+        Path nobody = folder.resolve("nobody");
+        assertThat(Run.refusal(1, "bench", "ab", "--other", nobody.toString(), "decode", "--experts", "8"))
+                .contains(nobody.toString())
+                .doesNotContain("Unknown option");
+    }
+
     @Test
     void refusesWhatItCannotMeasure() {
         refused("--shape v9: there are v3, v2-lite and kimi-k2", "--shape", "v9");
