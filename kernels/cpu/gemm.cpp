@@ -15,7 +15,8 @@ namespace {
 constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
 constexpr int64_t kAhead = 1024, kStep = 128;
 
-constexpr int64_t kPanel = 256;  // columns of a panel; a multiple of every block edge
+// Columns of a panel, a multiple of every block edge. A panel lies in the first cache, beside the rows of a tile.
+constexpr int64_t kPanel = 256;
 
 struct Panel {
     alignas(64) float w[kGemmOutputs][kPanel];
@@ -26,14 +27,14 @@ static_assert(sizeof(Panel) <= 256 * 1024 && kGemmOutputs % kTileOutputs == 0 &&
 // Asks for the kStep bytes of each row that this tile reads kAhead bytes later; at the end of its rows for the
 // beginning of the next tile's. An address beyond the matrix does no harm. The processor does not see by itself that
 // several rows are walked side by side, and decoding FP8 takes so many instructions that its window does not reach far
-// ahead.
-template <int OUTPUTS>
+// ahead. What is read ONCE passes by the second cache: it would only push out what is there.
+template <int OUTPUTS, bool ONCE>
 PANAMOE_INLINE void prefetch(const Byte *w, int64_t stride, int64_t at) {
     const Byte *later = w + kAhead + (at + kAhead < stride ? 0 : (OUTPUTS - 1) * stride);
 #pragma GCC unroll 8
     for (int o = 0; o < OUTPUTS; o++)
 #pragma GCC unroll 8
-        for (int line = 0; line < kStep; line += 64) __builtin_prefetch(later + o * stride + line);
+        for (int line = 0; line < kStep; line += 64) __builtin_prefetch(later + o * stride + line, 0, ONCE ? 0 : 3);
 }
 
 template <class Format, int ROWS, int OUTPUTS>
@@ -41,13 +42,14 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
     Vec acc[ROWS][OUTPUTS] = {};
     int64_t stride = Format::bytes(g.w.D);
     const float *x = g.x + row * g.x_stride;
+    constexpr bool kOnce = ROWS < kTileRows;  // after a full tile may follow another
     each_block<Format, OUTPUTS>(g.w, g.w_row + f, 0, g.w.D, [&](auto reader, int64_t d, int64_t n) {
         constexpr int64_t step = kStep / Format::bytes(1);
         static_assert(Format::kBlock == 0 || Format::kBlock == step);
         const Byte *w = weights<Format>(g.w, g.w_row + f, d);
         int64_t at = 0;
         for (; at + step <= n; at += step) {
-            prefetch<OUTPUTS>(w + Format::bytes(at), stride, Format::bytes(d + at));
+            prefetch<OUTPUTS, kOnce>(w + Format::bytes(at), stride, Format::bytes(d + at));
             multiply(acc, x + d + at, g.x_stride, w + Format::bytes(at), stride, reader, step);
         }
         if (at < n) [[unlikely]]
@@ -59,7 +61,7 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
 
 template <class Format, int ROWS>
 void stream(const Gemm &g, int64_t row, int64_t from, int64_t to) {
-    constexpr int kOutputs = ROWS > 2 ? kTileOutputs : ROWS == 1 && Format::kBlock != 0 ? 8 : 4;
+    constexpr int kOutputs = ROWS > 2 ? kTileOutputs : ROWS == 1 ? 8 : 4;
     for (int64_t f = from; f < to;) {
         int64_t most = to - f < kOutputs ? to - f : kOutputs;
         if (rows_alike<Format>(g.w_row + f, most) == kOutputs) {
@@ -72,30 +74,42 @@ void stream(const Gemm &g, int64_t row, int64_t from, int64_t to) {
     }
 }
 
+// Multiplies all rows by the panel of columns [d, d + n).
+template <bool FIRST>
+PANAMOE_INLINE void multiply_panel(const Gemm &g, Panel &panel, int64_t outputs, int64_t d, int64_t n) {
+    each_row_tile(g.T, [&](auto rows, int64_t r) {
+        constexpr int kRows = decltype(rows)::kValue;
+        for (int64_t o = 0; o < outputs; o += kTileOutputs) {
+            Vec acc[kRows][kTileOutputs] = {};
+            if constexpr (!FIRST)
+                for (int i = 0; i < kRows; i++)
+                    for (int j = 0; j < kTileOutputs; j++) acc[i][j] = panel.sums[r + i][o + j];
+            multiply(acc, g.x + r * g.x_stride + d, g.x_stride, reinterpret_cast<const Byte *>(panel.w[o]), kPanel * 4,
+                     F32{}, n);
+            for (int i = 0; i < kRows; i++)
+                for (int j = 0; j < kTileOutputs; j++) panel.sums[r + i][o + j] = acc[i][j];
+        }
+    });
+}
+
 template <class Format>
 void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
     int64_t outputs = to - from;
     int64_t rounded = (outputs + kTileOutputs - 1) / kTileOutputs * kTileOutputs;
     __builtin_memset(panel.w[outputs], 0, static_cast<size_t>(rounded - outputs) * sizeof panel.w[0]);
-    __builtin_memset(panel.sums, 0, static_cast<size_t>(g.T) * sizeof panel.sums[0]);
     for (int64_t d = 0; d < g.w.D; d += kPanel) {
         int64_t n = g.w.D - d < kPanel ? g.w.D - d : kPanel;
         for (int64_t o = 0; o < outputs; o++) decode<Format>(panel.w[o], g.w, g.w_row + from + o, d, d + n);
-        each_row_tile(g.T, [&](auto rows, int64_t r) {
-            constexpr int kRows = decltype(rows)::kValue;
-            for (int64_t o = 0; o < rounded; o += kTileOutputs) {
-                Vec acc[kRows][kTileOutputs];
-                for (int i = 0; i < kRows; i++)
-                    for (int j = 0; j < kTileOutputs; j++) acc[i][j] = panel.sums[r + i][o + j];
-                multiply(acc, g.x + r * g.x_stride + d, g.x_stride, reinterpret_cast<const Byte *>(panel.w[o]),
-                         kPanel * 4, F32{}, n);
-                for (int i = 0; i < kRows; i++)
-                    for (int j = 0; j < kTileOutputs; j++) panel.sums[r + i][o + j] = acc[i][j];
-            }
-        });
+        if (d == 0)
+            multiply_panel<true>(g, panel, rounded, d, n);
+        else
+            multiply_panel<false>(g, panel, rounded, d, n);
     }
-    for (int64_t r = 0; r < g.T; r++)
-        for (int64_t o = 0; o < outputs; o++) g.y[r * g.y_stride + from + o] = sum(panel.sums[r][o]);
+    for (int64_t r = 0; r < g.T; r++) {
+        float y_O[kGemmOutputs];
+        sum_each(panel.sums[r], y_O);
+        __builtin_memcpy(g.y + r * g.y_stride + from, y_O, static_cast<size_t>(outputs) * sizeof(float));
+    }
 }
 
 }  // namespace

@@ -56,14 +56,14 @@ constexpr int64_t kBlockBytes = static_cast<int64_t>(sizeof(IntVec));
 constexpr int64_t kAhead = 1024, kStep = 128;
 
 // Scales of groups [d / kGroup, ...) of n columns: to[stride * j] gets those of group j.
-template <class Format>
+template <bool ONCE, class Format>
 PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t D, int64_t d, int64_t n) {
     IntVec scales[LANES];
     int64_t groups = QuantizedRow::groups(n), row_bytes = QuantizedRow::groups(D) * 4, at = d / kGroup * 4;
     int64_t later = at + kStep < row_bytes ? kStep : kStep + (LANES - 1) * row_bytes;
     for (int64_t lane = 0; lane < LANES; lane++) {
         const Byte *from = w.scales[lane] + at;
-        __builtin_prefetch(from + later);
+        __builtin_prefetch(from + later, 0, ONCE ? 0 : 3);
         scales[lane] = groups == LANES ? bits<IntVec>(load(from)) : load_bytes(from, groups * 4);
     }
     transpose(scales);
@@ -71,8 +71,9 @@ PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &
 }
 
 // kBlockBytes of each output from byte at of its row on. Asks for what the next ones but some need, at the end of the
-// rows for the beginning of the next outputs'; an address beyond the matrix does no harm.
-template <class Format>
+// rows for the beginning of the next outputs'; an address beyond the matrix does no harm. What is read ONCE passes by
+// the second cache.
+template <class Format, bool ONCE>
 struct Block {
     const Outputs<Format> &w;
     int64_t at;
@@ -85,7 +86,8 @@ struct Block {
             int64_t later = at + kAhead + (at + kAhead < row_bytes ? 0 : (LANES - 1) * row_bytes);
 #pragma GCC unroll 16
             for (int64_t lane = 0; lane < LANES; lane++)
-                for (int64_t line = 0; line < kStep; line += 64) __builtin_prefetch(w.codes[lane] + later + line);
+                for (int64_t line = 0; line < kStep; line += 64)
+                    __builtin_prefetch(w.codes[lane] + later + line, 0, ONCE ? 0 : 3);
         }
         if (!whole) [[unlikely]]
             for (int64_t lane = 0; lane < LANES; lane++) {
@@ -119,14 +121,14 @@ void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t D, 
         }
     };
     for (int64_t b = 0; b < bytes; b += kBlockBytes) {
-        Block<Format> block(w, at + b, row_bytes);
+        Block<Format, false> block(w, at + b, row_bytes);
         IntVec rows[LANES];
 #pragma GCC unroll 16
         for (int64_t lane = 0; lane < LANES; lane++) rows[lane] = block.load(lane);
         put(rows);
     }
 
-    turn_scales(&panel.scale[0][vec], VECS, w, D, d, n);
+    turn_scales<false>(&panel.scale[0][vec], VECS, w, D, d, n);
 }
 
 // Rows [row, row + ROWS) of the outputs [f, to), of at most LANES of them.
@@ -143,7 +145,7 @@ void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
     for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
         int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns, groups = QuantizedRow::groups(n);
         Vec scale[kPanelGroups];
-        turn_scales(scale, 1, w, g.w.D, d, n);
+        turn_scales<true>(scale, 1, w, g.w.D, d, n);
         for (int64_t j = 0; j < groups; j += kBlockGroups) {
             int64_t at = Format::bytes(d + j * kGroup), first = d / kGroup + j;
             IntVec low[ROWS], high[ROWS];
@@ -157,7 +159,7 @@ void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
                 }
             }
             IntVec products[ROWS][kQuarters];
-            Block<Format> block(w, at, row_bytes);
+            Block<Format, true> block(w, at, row_bytes);
 #pragma GCC unroll 4
             for (int64_t q = 0; q < kQuarters; q++) {
                 IntVec quad[ROWS][4];

@@ -153,7 +153,7 @@ struct Isa {
 
 // Rows and outputs that a piece of gemm takes at once; heads that share a read of the cache. They bound the scratch.
 constexpr int64_t kGemmRows = 64;
-constexpr int64_t kGemmOutputs = 48;
+constexpr int64_t kGemmOutputs = 24;
 constexpr int64_t kIntegerOutputs = 64;
 constexpr int64_t kAttentionHeads = 36;
 
