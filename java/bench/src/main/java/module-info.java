@@ -1,4 +1,4 @@
-/** Measures whole models of published shapes on random weights, and compares what was measured. */
+/** Measures models of published shapes on random weights, whole or kernel by kernel, and compares what was measured. */
 @org.jspecify.annotations.NullMarked
 module org.panamoe.bench {
     requires static transitive org.jspecify;
@@ -7,4 +7,5 @@ module org.panamoe.bench {
     requires transitive tools.jackson.databind;
 
     exports org.panamoe.bench;
+    exports org.panamoe.bench.kernel;
 }

@@ -17,6 +17,10 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import org.panamoe.backend.Backend;
 import org.panamoe.backend.Kernels;
+import org.panamoe.bench.kernel.Caches;
+import org.panamoe.bench.kernel.Call;
+import org.panamoe.bench.kernel.Inputs;
+import org.panamoe.bench.kernel.KernelWork;
 import org.panamoe.jcuda.CudaStream;
 import org.panamoe.jcuda.EventTimer;
 import org.panamoe.tensor.DType;
@@ -27,6 +31,7 @@ import org.panamoe.tensor.Tensor;
  * launch and the wait. The cuda back end runs on a stream of JCuda's, in JCuda's memory, with events around each call:
  * the device's time is {@code deviceSeconds} by the score.
  */
+@SuppressWarnings("NullAway.Init") // open sets them
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
 @OutputTimeUnit(TimeUnit.SECONDS)
@@ -44,11 +49,17 @@ public abstract class KernelBenchmark {
     @Param("")
     public String options = "";
 
+    /** Of weights and latents; a device's are always cold. */
+    @Param("COLD")
+    public Caches caches = Caches.COLD;
+
     final Arena arena = Arena.ofShared();
     Kernels kernels;
     float bandwidth;
     float fmaRate;
     float int8Rate;
+    KernelWork work;
+    Call call;
     private @Nullable Tensor flushed;
     private @Nullable CudaStream stream;
     private @Nullable EventTimer timer;
@@ -64,7 +75,8 @@ public abstract class KernelBenchmark {
         }
         Inputs.Memory memory = stream == null ? kernels::allocate : stream::allocate;
         if (kernels.onDevice()) flushed = memory.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
-        prepare(new Inputs(kernels, memory, arena, 1));
+        work = work();
+        call = work.prepare(kernels, new Inputs(kernels, memory, arena, 1, caches));
     }
 
     /** A shared machine's limits change from second to second. */
@@ -91,33 +103,20 @@ public abstract class KernelBenchmark {
         if (stream != null) stream.close();
     }
 
-    /** Makes what {@link #launch} takes. */
-    abstract void prepare(Inputs inputs);
+    /** What is measured. */
+    abstract KernelWork work();
 
-    /** The call: a device has only enqueued it when this returns. */
-    abstract void launch();
-
-    /** What a call must read and write. */
-    abstract double bytes();
-
-    abstract double flops();
-
-    /** Whether the products are of bytes. */
-    boolean integer() {
-        return false;
-    }
-
-    final void call(Rates rates) {
+    final void measure(Rates rates) {
         if (timer != null) timer.start();
-        launch();
+        call.launch();
         if (timer != null) timer.stop();
         kernels.synchronize();
         if (timer != null) rates.deviceSeconds += timer.seconds();
-        double bytes = bytes(), flops = flops();
+        double bytes = work.bytes(), flops = work.flops();
         rates.GB += bytes / 1e9;
         rates.GFLOP += flops / 1e9;
         rates.ofBandwidth += bytes / bandwidth;
-        if (integer()) rates.ofInt8Rate += flops / int8Rate;
+        if (work.integer()) rates.ofInt8Rate += flops / int8Rate;
         else rates.ofFmaRate += flops / fmaRate;
     }
 }

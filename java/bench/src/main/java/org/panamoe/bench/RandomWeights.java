@@ -5,9 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import java.lang.foreign.Arena;
 import java.util.HashMap;
-import java.util.Objects;
 import java.util.SplittableRandom;
-import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.checkpoint.TensorSpec;
@@ -30,24 +28,32 @@ public final class RandomWeights {
 
     /** A weight [F, D], or [F] of a format without scales. */
     public Weight weight(Arena arena, QuantFormat format, int... shape) {
-        if (format.integer()) return integers(Weight.allocate(arena, format, shape[0], shape[1]));
-        var data = Tensor.allocate(arena, format.stored, longs(shape));
+        var w = format.scaled()
+                ? Weight.allocate(arena, format, shape[0], shape[1])
+                : Weight.of(Tensor.allocate(arena, format.stored, longs(shape)));
+        fillWeights(format, w.data());
+        if (w.scale() != null) fillScales(format, w.scale());
+        return w;
+    }
+
+    /** Elements as {@code format} stores them; of integers all codes alike. */
+    public void fillWeights(QuantFormat format, Tensor data) {
         switch (format) {
             case F32 -> fill(data, 0x807fffff_807fffffL, 0x3c000000_3c000000L); // 2^-7 <= |w| < 2^-6
             case BF16 -> fill(data, 0x807f807f_807f807fL, 0x3c003c00_3c003c00L);
             case F8_E4M3_B128 -> fill(data, 0x9f9f9f9f_9f9f9f9fL, 0x40404040_40404040L); // 2 <= |code| < 32
-            case INT8, INT4 -> throw new AssertionError(format);
+            case INT8, INT4 -> fill(data, -1, 0);
         }
-        return new Weight(format, data, scale(arena, format, shape));
     }
 
-    /** All codes alike; under such scales weights are of the same size in both formats. */
-    private Weight integers(Weight w) {
-        fill(w.data(), -1, 0);
-        var scale = Objects.requireNonNull(w.scale());
-        if (w.format() == QuantFormat.INT8) fill(scale, 0x007fffff_007fffffL, 0x39000000_39000000L); // from 2^-13
-        else fill(scale, 0x007fffff_007fffffL, 0x3b000000_3b000000L); // from 2^-9
-        return w;
+    /** Scales of {@code format}, under which weights are of the same size in all formats. */
+    public void fillScales(QuantFormat format, Tensor scale) {
+        switch (format) {
+            case F8_E4M3_B128 -> fill(scale, 0x007fffff_007fffffL, 0x3a000000_3a000000L); // from 2^-11 to twice that
+            case INT8 -> fill(scale, 0x007fffff_007fffffL, 0x39000000_39000000L); // from 2^-13
+            case INT4 -> fill(scale, 0x007fffff_007fffffL, 0x3b000000_3b000000L); // from 2^-9
+            case F32, BF16 -> throw new IllegalArgumentException(format + " has no scales");
+        }
     }
 
     /**
@@ -72,14 +78,6 @@ public final class RandomWeights {
     /** F32 scores of a gate, 1/2 <= s < 1. */
     public void fillScores(Tensor s) {
         fill(s, 0x007fffff_007fffffL, 0x3f000000_3f000000L);
-    }
-
-    private @Nullable Tensor scale(Arena arena, QuantFormat format, int... shape) {
-        if (!format.scaled()) return null;
-        var scale = Tensor.allocate(
-                arena, DType.F32, Math.ceilDiv(shape[0], format.blockRows), Math.ceilDiv(shape[1], format.block));
-        fill(scale, 0x007fffff_007fffffL, 0x3a000000_3a000000L); // 2^-11 <= scale < 2^-10
-        return scale;
     }
 
     /** Each element: random bits where {@code kept} has ones, and the bits of {@code set}. */

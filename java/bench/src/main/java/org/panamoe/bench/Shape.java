@@ -3,9 +3,12 @@ package org.panamoe.bench;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.GroupLimitedTopK;
+import org.panamoe.backend.Scoring;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.checkpoint.ModelConfig.Quantization;
 import org.panamoe.checkpoint.ModelConfig.TopkMethod;
+import org.panamoe.checkpoint.TensorSpec;
 
 /** A published model's widths: those of its config.json. How many layers, experts and tokens there are is the slice's. */
 public enum Shape {
@@ -77,6 +80,46 @@ public enum Shape {
             case V3, KIMI_K2 -> 32768;
             case V2_LITE -> 102400;
         };
+    }
+
+    /** One layer of each kind: without experts, and with all that the published model has. */
+    public ModelConfig config() {
+        return config(2, 1, experts(), vocab(), null);
+    }
+
+    /**
+     * Rows and columns of a matrix of the model.
+     *
+     * @param name the end of its name in the checkpoint, without {@code .weight}: "o_proj", "shared_experts.gate_proj"
+     */
+    public List<Integer> matrix(String name) {
+        return TensorSpec.of(config()).stream()
+                .filter(spec -> ("." + spec.name()).endsWith("." + name + ".weight"))
+                .findFirst()
+                .map(TensorSpec::shape)
+                .orElseThrow(() -> new IllegalArgumentException("%s has no %s".formatted(this, name)));
+    }
+
+    /** How its gate's scores are made. */
+    public Scoring scoring() {
+        return biased() ? Scoring.SIGMOID : Scoring.SOFTMAX;
+    }
+
+    /** How its experts are chosen. */
+    public GroupLimitedTopK rule() {
+        var c = config();
+        return new GroupLimitedTopK(
+                c.nRoutedExperts(),
+                c.numExpertsPerTok(),
+                c.nGroup(),
+                c.topkGroup(),
+                biased() ? 2 : 1,
+                c.normTopkProb(),
+                c.routedScalingFactor());
+    }
+
+    private boolean biased() {
+        return config().topkMethod() == TopkMethod.NOAUX_TC;
     }
 
     private static ModelConfig v3(
