@@ -8,12 +8,14 @@ import tools.jackson.databind.JsonNode;
 /**
  * Two runs' results side by side, judged by the intervals of their medians: what their noise explains is no change.
  *
- * @param ratio of tokens per second, the other run's by the first one's
+ * @param unit of first and other: "tokens/s", of kernels "calls/s"
+ * @param ratio the other run's by the first one's
  * @param low of the ratio, if both medians lie where their intervals make it lowest
  */
-public record Comparison(String what, double first, double other, double ratio, double low, double high) {
+public record Comparison(String what, String unit, double first, double other, double ratio, double low, double high) {
     private static final List<String> PARAMETERS = List.of(
-            "name", "shape", "layers", "dense", "experts", "vocab", "weights", "batch", "depth", "prompt", "threads");
+            "name", "shape", "layers", "dense", "experts", "vocab", "sizes", "weights", "rows", "batch", "depth",
+            "prompt", "caches", "threads", "isa");
 
     /** Slower by more than {@code share} (0.05 is 5 %), whatever lies in the intervals. */
     public boolean slower(double share) {
@@ -46,10 +48,12 @@ public record Comparison(String what, double first, double other, double ratio, 
     }
 
     private static Comparison of(JsonNode a, JsonNode b) {
-        double rows = a.path("tokens_per_step").asDouble();
+        boolean tokens = a.has("tokens_per_step");
+        double rows = tokens ? a.path("tokens_per_step").asDouble() : 1;
         Samples first = samples(a), other = samples(b);
         return new Comparison(
                 String.join(" ", parameters(a)),
+                tokens ? "tokens/s" : "calls/s",
                 rows / first.median(),
                 rows / other.median(),
                 first.median() / other.median(),

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
+import org.panamoe.backend.Kernels;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -59,6 +60,31 @@ public record Machine(
                                 System.getProperty("os.arch")));
         json.put("jdk", Runtime.version() + ", " + System.getProperty("java.vendor"));
         return json;
+    }
+
+    /** The same with how busy it was since {@code before}, and with what computed. */
+    public ObjectNode json(Load before, Kernels kernels) {
+        var json = json();
+        var now = Load.now();
+        json.put("load_average_before", before.average());
+        json.put("load_average_after", now.average());
+        json.put("stolen", now.stolenSince(before));
+        json.put("backend", kernels.describe());
+        return json;
+    }
+
+    /**
+     * Refuses what would not fit.
+     *
+     * @param what needs it, in the plural
+     * @throws IllegalStateException if less is available
+     */
+    public void require(long bytes, String what) {
+        available.ifPresent(there -> {
+            if (bytes > there)
+                throw new IllegalStateException(
+                        "%s need %.1f GB, %.1f GB are available".formatted(what, bytes / 1e9, there / 1e9));
+        });
     }
 
     /**

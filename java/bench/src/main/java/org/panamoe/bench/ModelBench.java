@@ -90,14 +90,14 @@ public final class ModelBench implements AutoCloseable {
 
     public Step step() {
         var work = work();
-        double cpuBefore = cpuSeconds();
+        double cpuBefore = CpuClock.seconds();
         long before = System.nanoTime();
         switch (work) {
             case Work.Decode decode -> decode(decode);
             case Work.Prefill prefill -> prefill(prefill);
         }
         double wall = (System.nanoTime() - before) / 1e9;
-        double cpu = cpuSeconds() - cpuBefore;
+        double cpu = CpuClock.seconds() - cpuBefore;
         for (var slot : slots) cache().truncate(slot, work instanceof Work.Decode d ? d.depth() : 0);
         return new Step(wall, cpu, touched.take());
     }
@@ -152,14 +152,5 @@ public final class ModelBench implements AutoCloseable {
     private LatentCache cache() {
         if (cache == null) throw new IllegalStateException("no work has begun");
         return cache;
-    }
-
-    /** Of this process so far. */
-    private static double cpuSeconds() {
-        return ProcessHandle.current()
-                .info()
-                .totalCpuDuration()
-                .map(duration -> duration.toNanos() / 1e9)
-                .orElse(Double.NaN);
     }
 }

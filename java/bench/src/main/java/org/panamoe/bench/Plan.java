@@ -2,7 +2,6 @@ package org.panamoe.bench;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -11,7 +10,6 @@ import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.tensor.DType;
 import tools.jackson.databind.node.JsonNodeFactory;
-import tools.jackson.databind.node.ObjectNode;
 
 /**
  * What is measured in one run: each piece of work with each number of threads, in rounds, so that a minute in which the
@@ -23,18 +21,6 @@ import tools.jackson.databind.node.ObjectNode;
 public record Plan(Slice slice, List<Work> work, List<Integer> threads, int rounds, double seconds) {
     /** Steps that are not counted, before those of a round. */
     private static final int WARM_UP = 1;
-
-    /** A run's results with the machine, as JSON is written. */
-    public record Report(ObjectNode machine, ObjectNode limits, List<Result> results) {
-        public ObjectNode json() {
-            var json = JsonNodeFactory.instance.objectNode();
-            json.set("machine", machine);
-            json.set("limits", limits);
-            var each = json.putArray("results");
-            results.forEach(result -> each.add(result.json()));
-            return json;
-        }
-    }
 
     /** Bytes of weights, of latents, and of what a step needs beside them, about. */
     public long memory() {
@@ -61,12 +47,7 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
      */
     public Report run(Consumer<String> begun) {
         var machine = Machine.read();
-        machine.available().ifPresent(available -> {
-            if (memory() > available)
-                throw new IllegalStateException(
-                        "%s weights of this slice and its cache need %.1f GB, %.1f GB are available"
-                                .formatted(WeightFormats.name(slice.format()), memory() / 1e9, available / 1e9));
-        });
+        machine.require(memory(), WeightFormats.name(slice.format()) + " weights of this slice and its cache");
         try (var arena = Arena.ofShared()) {
             begun.accept("making weights");
             var checkpoint = new RandomWeights(1).checkpoint(arena, slice.config(), slice.format());
@@ -80,6 +61,17 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
         }
     }
 
+    private String subject() {
+        return "%s, %d layers (%d dense), %d experts, vocab %d, %s"
+                .formatted(
+                        slice.shape(),
+                        slice.layers(),
+                        slice.dense(),
+                        slice.experts(),
+                        slice.vocab(),
+                        WeightFormats.name(slice.format()));
+    }
+
     private Report run(Machine machine, Map<Integer, ModelBench> benches, Consumer<String> begun) {
         var before = Machine.Load.now();
         var turns = new LinkedHashMap<String, Turn>();
@@ -91,34 +83,21 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
                     turns.computeIfAbsent(name + w.hashCode(), _ -> new Turn(w, entry.getValue()))
                             .run(slice, seconds);
                 }
-        var card = machine.json();
-        var after = Machine.Load.now();
-        card.put("load_average_before", before.average());
-        card.put("load_average_after", after.average());
-        card.put("stolen", after.stolenSince(before));
-        card.put("backend", benches.values().iterator().next().kernels().describe());
+        var card = machine.json(before, benches.values().iterator().next().kernels());
         var results = turns.values().stream().map(turn -> turn.result(slice)).toList();
         var limits = JsonNodeFactory.instance.objectNode();
         for (var entry : benches.entrySet()) {
-            int t = threadsOf(entry.getValue());
+            int t = Report.threads(entry.getValue().kernels());
             var mine = limits.putObject("threads_" + t);
             var of = results.stream().filter(result -> result.threads() == t).toList();
             mine.put(
                     "gb_per_second",
-                    of.stream().mapToDouble(Result::bandwidth).average().orElse(0) / 1e9);
+                    of.stream().mapToDouble(ModelResult::bandwidth).average().orElse(0) / 1e9);
             mine.put(
                     "gflop_per_second",
-                    of.stream().mapToDouble(Result::peak).average().orElse(0) / 1e9);
+                    of.stream().mapToDouble(ModelResult::peak).average().orElse(0) / 1e9);
         }
-        return new Report(card, limits, results);
-    }
-
-    static int threadsOf(ModelBench bench) {
-        var pair = Arrays.stream(bench.kernels().describe().split(" ", -1))
-                .filter(each -> each.startsWith("threads="))
-                .findFirst()
-                .orElse("threads=1");
-        return Integer.parseInt(pair.substring("threads=".length()));
+        return new Report(subject(), card, limits, results);
     }
 
     /** One piece of work with one number of threads. */
@@ -151,11 +130,11 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
             bandwidths.add((double) bench.kernels().readBandwidth());
         }
 
-        Result result(Slice slice) {
-            return new Result(
+        ModelResult result(Slice slice) {
+            return new ModelResult(
                     slice,
                     work,
-                    threadsOf(bench),
+                    Report.threads(bench.kernels()),
                     new Samples(samples),
                     bytes / samples.size(),
                     work.flops(slice.config(), bench.footprint()),

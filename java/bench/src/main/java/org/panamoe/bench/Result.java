@@ -3,71 +3,73 @@ package org.panamoe.bench;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
-/**
- * What was measured of one piece of work.
- *
- * @param samples of one step
- * @param bytes of one step, see {@link Work#bytes}: the mean over steps
- * @param flops of one step
- * @param bandwidth bytes per second that the machine read with the same threads, measured between the steps: the median
- * @param peak operations per second, likewise: in fp32, or of bytes where projections are integers
- * @param cpuSeconds of all threads, over all steps
- */
-public record Result(
-        Slice slice,
-        Work work,
-        int threads,
-        Samples samples,
-        double bytes,
-        double flops,
-        double bandwidth,
-        double peak,
-        double cpuSeconds) {
-    /** Tokens that are decoded, or of the prompt. */
-    public double tokensPerSecond() {
-        return work.rows() / samples.median();
+/** What was measured of one thing with one number of threads. */
+public interface Result {
+    /** What tells it from other results, under the names of JSON: "name" and its parameters. */
+    ObjectNode parameters();
+
+    /** The same for people, but for the threads. */
+    String description();
+
+    int threads();
+
+    /** Whether products are of bytes, so that {@link #peak} is that of bytes. */
+    boolean integer();
+
+    /** By the wall, of one step or call. */
+    Samples samples();
+
+    /** That a step or call must move. */
+    double bytes();
+
+    /** That a step or call must do. */
+    double flops();
+
+    /** Bytes per second that the machine read with the same threads, measured in between: the median. */
+    double bandwidth();
+
+    /** Operations per second, likewise: in fp32, or of bytes. */
+    double peak();
+
+    /** Of all threads, over all samples. */
+    double cpuSeconds();
+
+    /** Over all samples. */
+    double wallSeconds();
+
+    /** In which {@link #speed} tells: "tokens/s", "us". */
+    String unit();
+
+    /** What a step or call of so many seconds means, in that unit. */
+    double speed(double seconds);
+
+    /** Adds what is known of the speed, in units of its own. */
+    void putSpeed(ObjectNode json);
+
+    default double shareOfBandwidth() {
+        return bytes() / samples().median() / bandwidth();
     }
 
-    public double shareOfBandwidth() {
-        return bytes / samples.median() / bandwidth;
+    default double shareOfPeak() {
+        return flops() / samples().median() / peak();
     }
 
-    public double shareOfPeak() {
-        return flops / samples.median() / peak;
-    }
-
-    public ObjectNode json() {
+    default ObjectNode json() {
         var json = JsonNodeFactory.instance.objectNode();
-        json.put("name", work.toString());
-        json.put("shape", slice.shape().toString());
-        json.put("layers", slice.layers());
-        json.put("dense", slice.dense());
-        json.put("experts", slice.experts());
-        json.put("vocab", slice.vocab());
-        json.put("weights", WeightFormats.name(slice.format()));
-        json.put("batch", work.batch());
-        switch (work) {
-            case Work.Decode decode -> json.put("depth", decode.depth());
-            case Work.Prefill prefill -> json.put("prompt", prefill.prompt());
-        }
-        json.put("threads", threads);
-        json.put("tokens_per_second", tokensPerSecond());
-        json.put("tokens_per_second_low", work.rows() / samples.high());
-        json.put("tokens_per_second_high", work.rows() / samples.low());
-        json.put("gb_per_second", bytes / samples.median() / 1e9);
+        json.setAll(parameters());
+        json.put("threads", threads());
+        putSpeed(json);
+        json.put("gb_per_second", bytes() / samples().median() / 1e9);
         json.put("share_of_bandwidth", shareOfBandwidth());
-        json.put("gflop_per_second", flops / samples.median() / 1e9);
+        json.put("gflop_per_second", flops() / samples().median() / 1e9);
         json.put("share_of_peak", shareOfPeak());
-        json.put("limit_gb_per_second", bandwidth / 1e9);
-        json.put("limit_gflop_per_second", peak / 1e9);
-        json.put("limit", slice.format().integer() ? "int8" : "fp32");
-        json.put("tokens_per_step", work.rows());
-        json.put("cpu_seconds", cpuSeconds);
-        json.put(
-                "wall_seconds",
-                samples.seconds().stream().mapToDouble(Double::doubleValue).sum());
+        json.put("limit_gb_per_second", bandwidth() / 1e9);
+        json.put("limit_gflop_per_second", peak() / 1e9);
+        json.put("limit", integer() ? "int8" : "fp32");
+        json.put("cpu_seconds", cpuSeconds());
+        json.put("wall_seconds", wallSeconds());
         var seconds = json.putArray("samples");
-        samples.seconds().forEach(seconds::add);
+        samples().seconds().forEach(seconds::add);
         return json;
     }
 }

@@ -1,5 +1,6 @@
 package org.panamoe.bench;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
@@ -23,6 +24,15 @@ public enum Shape {
     @Override
     public String toString() {
         return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    /** @throws IllegalArgumentException naming those that there are */
+    public static Shape of(String name) {
+        return Arrays.stream(values())
+                .filter(shape -> shape.toString().equals(name.toLowerCase(Locale.ROOT)))
+                .findFirst()
+                .orElseThrow(() ->
+                        new IllegalArgumentException("shape %s: there are v3, v2-lite and kimi-k2".formatted(name)));
     }
 
     ModelConfig config(int layers, int dense, int experts, int vocab, @Nullable Quantization quantized) {

@@ -42,7 +42,7 @@ final class BenchAbCommand implements Callable<Integer> {
     @Parameters(
             paramLabel = "ARGS",
             arity = "1..*",
-            description = "decode or prefill, with its options but those that tell how to tell.")
+            description = "decode, prefill or kernels, with its options but those that tell how to tell.")
     private List<String> arguments = List.of();
 
     private final Console console;

@@ -7,7 +7,7 @@ import picocli.CommandLine.Command;
 @Command(
         name = "bench",
         sortOptions = false,
-        header = "Measures models of published shapes on random weights, and compares measurements.",
+        header = "Measures models of published shapes on random weights, and their kernels, and compares measurements.",
         synopsisSubcommandLabel = "COMMAND")
 final class BenchCommand {
     private BenchCommand() {}
@@ -16,8 +16,9 @@ final class BenchCommand {
         return new CommandLine(new BenchCommand())
                 .addSubcommand(new BenchDecodeCommand(console))
                 .addSubcommand(new BenchPrefillCommand(console))
+                .addSubcommand(new BenchKernelsCommand(console))
                 .addSubcommand(new BenchCompareCommand(console))
-                // What follows decode or prefill is theirs.
+                // What follows decode, prefill or kernels is theirs.
                 .addSubcommand(new CommandLine(new BenchAbCommand(console)).setStopAtPositional(true));
     }
 }

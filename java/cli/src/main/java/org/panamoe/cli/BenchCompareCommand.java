@@ -18,7 +18,7 @@ import tools.jackson.databind.json.JsonMapper;
         sortOptions = false,
         header = "Compares two reports that were written with --json.",
         description =
-                "%nThe ratio of tokens per second, with the interval that the 95 %% intervals of both medians leave. The exit"
+                "%nThe ratio of tokens (of kernels: calls) per second, with the interval that the 95 %% intervals of both medians leave. The exit"
                         + " code is 1 if a result of B is slower than that of A by more than --fail-over, wherever in their"
                         + " intervals both lie.%n")
 final class BenchCompareCommand implements Callable<Integer> {
@@ -55,11 +55,12 @@ final class BenchCompareCommand implements Callable<Integer> {
         for (var c : comparisons) {
             boolean tooSlow = c.slower(most);
             slower |= tooSlow;
-            console.println("%s: %.4g -> %.4g tokens/s, x %.3f (%.3f to %.3f): %s"
+            console.println("%s: %.4g -> %.4g %s, x %.3f (%.3f to %.3f): %s"
                     .formatted(
                             c.what(),
                             c.first(),
                             c.other(),
+                            c.unit(),
                             c.ratio(),
                             c.low(),
                             c.high(),

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.panamoe.bench.Plan;
 import org.panamoe.bench.Work;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -15,6 +16,9 @@ import picocli.CommandLine.Option;
         header = "Measures decoding: one token of each sequence in a step, at a fixed depth.",
         description = "%nThe DeepSeek-V3 slice that other engines are given: --shape v3 --layers 2 --experts 64.%n")
 final class BenchDecodeCommand implements Callable<Integer> {
+    @Mixin
+    private final SliceOptions slice = new SliceOptions();
+
     @Mixin
     private final BenchOptions options = new BenchOptions();
 
@@ -34,9 +38,10 @@ final class BenchDecodeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         var work = new ArrayList<Work>();
-        for (int b : options.batch())
+        for (int b : slice.batch(options))
             for (int d : options.within("--depth", depth, 0, 163839)) work.add(new Work.Decode(b, d));
-        options.run(console, work);
+        var plan = new Plan(slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2));
+        options.run(console, plan::run);
         return 0;
     }
 }

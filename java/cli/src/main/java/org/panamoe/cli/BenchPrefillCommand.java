@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.panamoe.bench.Plan;
 import org.panamoe.bench.Work;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -14,6 +15,9 @@ import picocli.CommandLine.Option;
         sortOptions = false,
         header = "Measures reading prompts, from the first token to the logits of the last one.")
 final class BenchPrefillCommand implements Callable<Integer> {
+    @Mixin
+    private final SliceOptions slice = new SliceOptions();
+
     @Mixin
     private final BenchOptions options = new BenchOptions();
 
@@ -29,9 +33,10 @@ final class BenchPrefillCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         var work = new ArrayList<Work>();
-        for (int b : options.batch())
+        for (int b : slice.batch(options))
             for (int p : options.within("--prompt", prompt, 1, 163840)) work.add(new Work.Prefill(b, p));
-        options.run(console, work);
+        var plan = new Plan(slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2));
+        options.run(console, plan::run);
         return 0;
     }
 }

@@ -1,24 +1,22 @@
 package org.panamoe.cli;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import org.panamoe.bench.Plan;
+import org.panamoe.bench.Report;
 import org.panamoe.bench.Result;
-import org.panamoe.bench.WeightFormats;
 import tools.jackson.databind.JsonNode;
 
 /** Measurements for people. */
 final class BenchTable {
-    private static final List<String> HEAD = List.of(
-            "what", "threads", "tokens/s", "95 %", "GB/s", "of bandwidth", "GFLOP/s", "of peak", "CPU/wall", "steps");
+    private static final List<String> HEAD =
+            List.of("what", "threads", "", "95 %", "GB/s", "of bandwidth", "GFLOP/s", "of peak", "CPU/wall", "samples");
 
     private BenchTable() {}
 
-    static String text(Plan.Report report) {
+    static String text(Report report) {
         var rows = rows(report);
         int[] width = new int[HEAD.size()];
         for (var row : rows)
@@ -35,7 +33,7 @@ final class BenchTable {
         return text.toString();
     }
 
-    static String markdown(Plan.Report report) {
+    static String markdown(Report report) {
         var rows = new ArrayList<>(rows(report));
         rows.add(
                 1,
@@ -48,7 +46,7 @@ final class BenchTable {
     }
 
     /** Every number of every result, under its name in JSON; samples apart by blanks. */
-    static String csv(Plan.Report report) {
+    static String csv(Report report) {
         var results = report.results().stream().map(Result::json).toList();
         var keys = results.stream()
                 .flatMap(result -> result.propertyNames().stream())
@@ -68,17 +66,11 @@ final class BenchTable {
         return String.join(" ", each);
     }
 
-    private static String about(Plan.Report report) {
+    private static String about(Report report) {
         var machine = report.machine();
-        var slice = report.results().getFirst().slice();
-        return "%s, %d layers (%d dense), %d experts, vocab %d, %s; %s, %s; load %.1f to %.1f, %.0f %% stolen"
+        return "%s; %s, %s; load %.1f to %.1f, %.0f %% stolen"
                 .formatted(
-                        slice.shape(),
-                        slice.layers(),
-                        slice.dense(),
-                        slice.experts(),
-                        slice.vocab(),
-                        WeightFormats.name(slice.format()),
+                        report.subject(),
                         machine.path("cpu").asString(),
                         machine.path("backend").asString(),
                         machine.path("load_average_before").asDouble(),
@@ -86,25 +78,25 @@ final class BenchTable {
                         100 * machine.path("stolen").asDouble());
     }
 
-    private static List<List<String>> rows(Plan.Report report) {
+    private static List<List<String>> rows(Report report) {
         var rows = new ArrayList<List<String>>();
-        rows.add(HEAD);
+        var head = new ArrayList<>(HEAD);
+        head.set(2, report.results().getFirst().unit());
+        rows.add(head);
         for (var result : report.results()) {
-            var work = result.work();
-            double wall =
-                    result.samples().seconds().stream().mapToDouble(s -> s).sum();
-            rows.add(Arrays.asList(
-                    work.description(),
+            var samples = result.samples();
+            double slow = result.speed(samples.high()), fast = result.speed(samples.low());
+            rows.add(List.of(
+                    result.description(),
                     String.valueOf(result.threads()),
-                    number(result.tokensPerSecond()),
-                    number(work.rows() / result.samples().high()) + " to "
-                            + number(work.rows() / result.samples().low()),
-                    number(result.bytes() / result.samples().median() / 1e9),
+                    number(result.speed(samples.median())),
+                    number(Math.min(slow, fast)) + " to " + number(Math.max(slow, fast)),
+                    number(result.bytes() / samples.median() / 1e9),
                     percent(result.shareOfBandwidth()),
-                    number(result.flops() / result.samples().median() / 1e9),
+                    number(result.flops() / samples.median() / 1e9),
                     percent(result.shareOfPeak()),
-                    number(result.cpuSeconds() / wall),
-                    String.valueOf(result.samples().seconds().size())));
+                    number(result.cpuSeconds() / result.wallSeconds()),
+                    String.valueOf(samples.seconds().size())));
         }
         return rows;
     }

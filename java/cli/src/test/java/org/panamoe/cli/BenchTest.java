@@ -58,6 +58,47 @@ class BenchTest {
                 .contains("none.json: no such file or folder");
     }
 
+    @Test
+    void measuresKernels() throws IOException {
+        String[] few = {"--shape", "v2-lite", "--functions", "gemm,mla_attention,add", "--rows", "1,3", "--depth", "70"
+        };
+        // More threads than this machine has cores, each instruction set that is asked for.
+        var table = kernels(few, "--weights", "int8", "--threads", "1,3", "--isa", "generic");
+        assertThat(table.out())
+                .contains("gemm int8 2816 x 2048, 3 rows, hot", "mla_attention 16 heads x 512 + 64, 1 row at 70, hot")
+                .contains("isa=generic");
+        assertThat(table.out().lines()).hasSize(2 + 2 * 6);
+        assertThat(kernels(few, "--format", "markdown").out()).contains("| add 2048, 3 rows, hot |");
+        Path file = folder.resolve("kernels.json");
+        assertThat(kernels(few, "--json", "--output", file.toString()).out()).isEmpty();
+        var same = Run.good("bench", "compare", file.toString(), file.toString());
+        assertThat(same.out()).contains("gemm shape=v2-lite sizes=2816 x 2048 weights=fp8 rows=3", "calls/s");
+        assertThat(same.out().lines()).hasSize(4 * 2 + 2 + 2);
+    }
+
+    private static Run kernels(String[] few, String... more) {
+        var args = new ArrayList<>(List.of("bench", "kernels", "--rounds", "1", "--seconds", "0", "--caches", "hot"));
+        args.addAll(List.of(few));
+        args.addAll(List.of(more));
+        return Run.good(args.toArray(String[]::new));
+    }
+
+    @Test
+    void refusesKernelsThatItCannotMeasure() {
+        assertThat(Run.refusal(2, "bench", "kernels", "--functions", "add,gem"))
+                .contains("function gem: there are rms_norm, gemm, grouped_gemm");
+        assertThat(Run.refusal(2, "bench", "kernels", "--rows", "8,0")).contains("--rows 0: not in [1, 65536]");
+        assertThat(Run.refusal(2, "bench", "kernels", "--depth", "0")).contains("--depth 0: not in [1, 163840]");
+        assertThat(Run.refusal(2, "bench", "kernels", "--shape", "v9")).contains("shape v9: there are v3");
+        assertThat(Run.refusal(2, "bench", "kernels", "--weights", "int3")).contains("weights int3: there are");
+        assertThat(Run.refusal(2, "bench", "kernels", "--caches", "warm")).contains("caches warm: there are cold");
+        assertThat(Run.refusal(2, "bench", "kernels", "--threads", "2000")).contains("not in [0, 1024]");
+        assertThat(Run.refusal(1, "bench", "kernels", "--isa", "sse", "--functions", "add"))
+                .contains("isa", "sse");
+        assertThat(Run.refusal(1, "bench", "kernels", "--functions", "mla_attention", "--rows", "65536"))
+                .matches("panamoe: the inputs of these kernels need [0-9.]+ GB, [0-9.]+ GB are available");
+    }
+
     /** Options behind the command's name are that command's. */
     @Test
     void abHandsItsArgumentsOn() {
@@ -69,7 +110,7 @@ class BenchTest {
 
     @Test
     void refusesWhatItCannotMeasure() {
-        refused("--shape v9: there are v3, v2-lite and kimi-k2", "--shape", "v9");
+        refused("shape v9: there are v3, v2-lite and kimi-k2", "--shape", "v9");
         refused("weights int3: there are", "--weights", "int3");
         refused("--batch 0: not in [1, 65536]", "--batch", "0");
         refused("--depth -1: not in [0, 163839]", "--depth=-1");

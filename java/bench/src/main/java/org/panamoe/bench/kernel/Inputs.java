@@ -57,6 +57,11 @@ public final class Inputs {
         return arena;
     }
 
+    /** What weights of one format, or latents, take at least. */
+    static long slabBytes(Caches caches) {
+        return caches == Caches.COLD ? COLD + COLD / 4 : 0; // scales take up to a quarter of what they scale
+    }
+
     /** How many copies of so many bytes are cold, if no call takes the same one as the call before; 1 if it is hot. */
     int copies(long bytes) {
         return Math.clamp(cold / Math.max(1, bytes), 1, Integer.MAX_VALUE);
