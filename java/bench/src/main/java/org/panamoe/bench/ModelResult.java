@@ -1,5 +1,7 @@
 package org.panamoe.bench;
 
+import org.panamoe.checkpoint.Footprint;
+import org.panamoe.tensor.DType;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -30,6 +32,7 @@ public record ModelResult(
         json.put("dense", slice.dense());
         json.put("experts", slice.experts());
         json.put("vocab", slice.vocab());
+        json.put("parameters", Footprint.of(slice.config(), DType.BF16).parameters());
         json.put("weights", WeightFormats.name(slice.format()));
         json.put("batch", work.batch());
         switch (work) {

@@ -74,6 +74,8 @@ class PlanTest {
             assertThat(result.path("tokens_per_second").asDouble()).isPositive();
             assertThat(result.path("share_of_bandwidth").asDouble()).isPositive();
             assertThat(result.path("share_of_peak").asDouble()).isPositive();
+            assertThat(result.path("parameters").asLong())
+                    .isEqualTo(Footprint.of(slice.config(), DType.BF16).parameters());
             double median = (result.path("samples").path(0).asDouble()
                             + result.path("samples").path(1).asDouble())
                     / 2;

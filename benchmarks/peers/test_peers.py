@@ -1,0 +1,126 @@
+"""Without llama.cpp and without a build of ours: python3 -m unittest discover benchmarks/peers"""
+
+import contextlib
+import io
+import json
+import os
+import stat
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import llama_bench  # noqa: E402
+
+# What stands for llama-bench: it keeps its arguments, and its JSON has what the real one's has and more.
+LLAMA = """#!/bin/sh
+echo llama "$@" >>"$(dirname "$0")/calls"
+cat <<'END'
+[{"build_commit": "abc1234", "model_type": "deepseek2 671B Q4_0", "model_size": 2050000000, "model_n_params": PARAMS,
+  "n_prompt": 0, "n_gen": 16, "n_depth": 0, "avg_ts": 9.9, "samples_ns": [1, 2, 3], "samples_ts": [4.0, 6.0, 5.0]}]
+END
+"""
+
+PANAMOE = """#!/bin/sh
+echo panamoe "$@" >>"$(dirname "$0")/calls"
+cat <<'END'
+{"machine": {"cpu": "one", "load_average_before": 0.5},
+ "results": [{"name": "decode", "parameters": 4100000000, "tokens_per_second": 12.5}]}
+END
+"""
+
+
+class PeersTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.llama = self.program("llama-bench", LLAMA.replace("PARAMS", "4110000000"))
+        self.panamoe = self.program("panamoe", PANAMOE)
+        self.model = os.path.join(self.folder, "slice.gguf")
+        with open(self.model, "w"):
+            pass
+
+    def program(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, stat.S_IRWXU)
+        return path
+
+    def run_it(self, *more):
+        """Exit code, stdout, stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = llama_bench.main(["--panamoe", self.panamoe, "--threads", "2", *more])
+        return code, out.getvalue(), err.getvalue()
+
+    def both(self, *more):
+        return self.run_it("--llama-bench", self.llama, "--model", self.model, *more)
+
+    def calls(self):
+        with open(os.path.join(self.folder, "calls")) as f:
+            return f.read().splitlines()
+
+    def test_medians_and_ratios(self):
+        to = os.path.join(self.folder, "to.json")
+        code, out, err = self.both("--rounds", "3", "--depth", "0,4096", "--prompt", "", "--to", to)
+        self.assertEqual((code, err.count("round")), (0, 6))
+        self.assertIn("| decode at 0 | 5 (5 to 5) | 12.5 (12.5 to 12.5) | 2.5 (2.5 to 2.5) | 3 |", out)
+        self.assertIn("| decode at 4096 | 5 (5 to 5) |", out)
+        self.assertIn("llama.cpp abc1234: deepseek2 671B Q4_0, 3.99 bits for each parameter", out)
+        with open(to) as f:
+            self.assertEqual(json.load(f)["results"]["decode at 0"]["panamoe"], [12.5] * 3)
+
+    def test_both_do_the_same_in_turn(self):
+        self.both("--rounds", "2", "--depth", "4096", "--prompt", "128", "--llama-args", "-fa 1", "--weights", "fp8")
+        calls = self.calls()
+        self.assertEqual([call.split()[0] for call in calls],
+                         ["llama", "panamoe", "llama", "panamoe", "panamoe", "llama", "panamoe", "llama"])
+        self.assertEqual(calls[0], f"llama -m {self.model} -t 2 -r 3 -p 0 -n 16 -d 4096 -fa 1 -o json")
+        self.assertEqual(calls[1], "panamoe bench decode --depth 4096 --shape v3 --layers 2 --experts 64 --weights fp8"
+                                   " --threads 2 --rounds 1 --seconds 3 --json")
+        self.assertIn("-p 128 -n 0 -fa 1", calls[2])
+        self.assertIn("bench prefill --prompt 128", calls[3])
+
+    def test_skips_with_the_reason(self):
+        gone = os.path.join(self.folder, "gone")
+        for more, reason in (
+            ((), "no llama-bench: --llama-bench says where it is"),
+            (("--llama-bench", gone), f"no llama-bench: {gone} is no program"),
+            (("--llama-bench", self.folder), f"no llama-bench: {self.folder} is no program"),
+            (("--llama-bench", self.llama), "no model: --model names a GGUF file of the same slice"),
+            (("--llama-bench", self.llama, "--model", gone), f"no model: there is no file {gone}"),
+        ):
+            self.assertEqual(self.run_it(*more), (0, f"skipped: {reason}\n", ""))
+
+    def test_another_shape_is_not_compared(self):
+        self.program("llama-bench", LLAMA.replace("PARAMS", "6740000000"))
+        code, out, _ = self.both()
+        self.assertEqual(
+            (code, out), (0, "skipped: another shape: the model has 6.740 G parameters, the slice 4.100 G\n"))
+        self.program("llama-bench", LLAMA.replace("PARAMS", "4100000000").replace("deepseek2", "llama"))
+        code, out, _ = self.both()
+        self.assertEqual(
+            (code, out), (0, "skipped: another shape: the model is llama 671B Q4_0, not deepseek2\n"))
+
+    def test_a_failure_is_told(self):
+        self.program("llama-bench", "#!/bin/sh\necho 'error: failed to load model' >&2\nexit 1\n")
+        code, out, err = self.both()
+        self.assertEqual((code, out), (1, ""))
+        self.assertEqual(
+            err, "llama_bench.py: llama-bench ended with exit code 1: error: failed to load model\n")
+        self.program("llama-bench", "#!/bin/sh\necho hello\n")
+        self.assertIn("llama-bench printed no JSON", self.both()[2])
+
+    def test_wrong_numbers_are_refused(self):
+        for more in (("--rounds", "0"), ("--depth", "-1"), ("--threads", "x")):
+            with self.assertRaises(SystemExit) as ended, contextlib.redirect_stderr(io.StringIO()):
+                llama_bench.parse(more)
+            self.assertEqual(ended.exception.code, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
