@@ -4,8 +4,10 @@ module org.panamoe.bench {
     requires static transitive org.jspecify;
     requires com.google.common;
     requires transitive org.panamoe.engine;
+    requires transitive org.panamoe.report;
     requires transitive tools.jackson.databind;
 
     exports org.panamoe.bench;
+    exports org.panamoe.bench.figure;
     exports org.panamoe.bench.kernel;
 }

@@ -18,6 +18,7 @@ final class BenchCommand {
                 .addSubcommand(new BenchPrefillCommand(console))
                 .addSubcommand(new BenchKernelsCommand(console))
                 .addSubcommand(new BenchCompareCommand(console))
+                .addSubcommand(new BenchReportCommand(console))
                 // What follows decode, prefill or kernels is theirs.
                 .addSubcommand(new CommandLine(new BenchAbCommand(console)).setStopAtPositional(true));
     }

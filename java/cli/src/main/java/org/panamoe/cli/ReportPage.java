@@ -12,7 +12,7 @@ import org.panamoe.report.Origin;
 import org.panamoe.report.Page;
 import picocli.CommandLine.Model.CommandSpec;
 
-/** Pages of the lab's results. */
+/** Pages, and what made them. */
 final class ReportPage {
     private ReportPage() {}
 
@@ -31,11 +31,15 @@ final class ReportPage {
 
     /** The command that is running, the seeds, and the version. */
     static Origin origin(List<Row> rows, CommandSpec command) throws IOException {
+        return origin(rows.isEmpty() ? "none" : RoutingFigures.seeds(rows), command);
+    }
+
+    static Origin origin(String seeds, CommandSpec command) throws IOException {
         var arguments = command.root().commandLine().getParseResult().originalArgs();
         String line = arguments.stream()
                 .map(a -> a.matches("[A-Za-z0-9_@%+=:,./-]+") ? a : "'" + a.replace("'", "'\\''") + "'")
                 .collect(Collectors.joining(" ", "panamoe ", ""));
-        return new Origin(line, rows.isEmpty() ? "none" : RoutingFigures.seeds(rows), new Version().getVersion()[0]);
+        return new Origin(line, seeds, new Version().getVersion()[0]);
     }
 
     static void write(Page page, Path file) throws IOException {

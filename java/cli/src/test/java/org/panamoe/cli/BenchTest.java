@@ -76,6 +76,24 @@ class BenchTest {
         assertThat(same.out().lines()).hasSize(4 * 2 + 2 + 2);
     }
 
+    @Test
+    void reportsOnOnePage() throws IOException {
+        Path file = folder.resolve("kernels.json"), page = folder.resolve("page.html");
+        String[] few = {"--shape", "v2-lite", "--functions", "gemm", "--weights", "bf16", "--rows", "1,2"};
+        kernels(few, "--json", "--output", file.toString());
+        var run = Run.good("bench", "report", file.toString(), "--output", page.toString());
+        assertThat(run.out()).isEqualTo(page + "\n");
+        assertThat(Files.readString(page)).contains("Roofline, ", "gemm over rows", "Machine: " + file);
+        assertThat(Run.refusal(2, "bench", "report", "--output", page.toString()))
+                .contains("FILE.json");
+        assertThat(Run.refusal(2, "bench", "report", file.toString())).contains("--output");
+        assertThat(Run.refusal(1, "bench", "report", "none.json", "--output", page.toString()))
+                .contains("none.json: no such file or folder");
+        Files.writeString(file, "{\"results\": []}");
+        assertThat(Run.refusal(1, "bench", "report", file.toString(), "--output", page.toString()))
+                .contains("kernels.json: not a report of bench: it has no results");
+    }
+
     private static Run kernels(String[] few, String... more) {
         var args = new ArrayList<>(List.of("bench", "kernels", "--rounds", "1", "--seconds", "0", "--caches", "hot"));
         args.addAll(List.of(few));

@@ -8,8 +8,9 @@ import tools.jackson.core.JsonGenerator;
  * Points of two coordinates.
  *
  * @param lines whether the points of a series are joined, in their order
+ * @param guides lines to judge the series by, such as limits: joined, without symbols
  */
-public record Plot(Axis x, Axis y, boolean lines, List<Series> series) implements Chart {
+public record Plot(Axis x, Axis y, boolean lines, List<Series> series, List<Series> guides) implements Chart {
     /** @param name of the series in the legend; each its own */
     public record Series(String name, List<Point> points) {
         public Series {
@@ -26,6 +27,11 @@ public record Plot(Axis x, Axis y, boolean lines, List<Series> series) implement
 
     public Plot {
         series = List.copyOf(series);
+        guides = List.copyOf(guides);
+    }
+
+    public Plot(Axis x, Axis y, boolean lines, List<Series> series) {
+        this(x, y, lines, series, List.of());
     }
 
     @Override
@@ -34,8 +40,10 @@ public record Plot(Axis x, Axis y, boolean lines, List<Series> series) implement
         var header = new ArrayList<>(List.of("series", x.label(), y.label()));
         if (labels) header.add(1, "point");
         var rows = new ArrayList<List<?>>();
-        for (var s : series)
-            for (var p : s.points) rows.add(labels ? List.of(s.name, p.label, p.x, p.y) : List.of(s.name, p.x, p.y));
+        for (var list : List.of(series, guides))
+            for (var s : list)
+                for (var p : s.points)
+                    rows.add(labels ? List.of(s.name, p.label, p.x, p.y) : List.of(s.name, p.x, p.y));
         return new Table(header, rows);
     }
 
@@ -44,8 +52,13 @@ public record Plot(Axis x, Axis y, boolean lines, List<Series> series) implement
         json.writeStringProperty("kind", lines ? "lines" : "points");
         Chart.write(json, "x", x);
         Chart.write(json, "y", y);
-        json.writeArrayPropertyStart("series");
-        for (var s : series) {
+        write(json, "series", series);
+        write(json, "guides", guides);
+    }
+
+    private static void write(JsonGenerator json, String key, List<Series> list) {
+        json.writeArrayPropertyStart(key);
+        for (var s : list) {
             json.writeStartObject();
             json.writeStringProperty("name", s.name);
             json.writeArrayPropertyStart("points");

@@ -39,7 +39,7 @@
   }
 
   function option(c, narrow) {
-    const legend = c.series && c.series.length > 1;
+    const legend = c.series && c.series.length + (c.guides || []).length > 1;
     const base = {
       animation: false, backgroundColor: 'transparent', aria: {enabled: true},
       color: ['c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6'].map(color),
@@ -57,11 +57,14 @@
         tooltip: {...base.tooltip, trigger: 'item',
           formatter: p => tip(p.data[2] ? p.seriesName + ', ' + p.data[2] : p.seriesName,
             [[c.x.title, withUnit(c.x, p.data[0])], [c.y.title, withUnit(c.y, p.data[1])]])},
-        series: c.series.map((s, i) => ({
+        series: [...c.series.map((s, i) => ({
           name: s.name, type: c.kind === 'lines' ? 'line' : 'scatter', data: s.points.map(place),
           symbol: SYMBOLS[i % SYMBOLS.length], symbolSize: c.kind === 'lines' ? (s.points.length > 100 ? 3 : 6) : 11,
           showSymbol: true, lineStyle: {width: 2, type: DASHES[Math.floor(i / 7) % DASHES.length]}, emphasis: {focus: 'series'},
-        }))};
+        })), ...c.guides.map((g, i) => ({
+          name: g.name, type: 'line', data: g.points.map(place), symbol: 'none', color: color('faint'),
+          lineStyle: {width: 1.5, type: DASHES[i % DASHES.length]},
+        }))]};
     }
     if (c.kind === 'bars') {
       return {...base, aria: {enabled: true, decal: {show: legend}}, xAxis: categories(c.x, c.categories, xAxis), yAxis: axis(c.y, {...yAxis, scale: false}),

@@ -66,12 +66,13 @@ class BrowserTest {
         assertThat(seen)
                 .contains("\"wrong\":[]")
                 .contains("\"paper\":\"" + paper + "\"")
-                .contains("\"tables\":5");
+                .contains("\"tables\":6");
         assertThat(seen).contains("\"wide\":[]");
         assertThat(seen).contains("\"title\":\"A page </script>"); // and not "broken"
         assertThat(seen).doesNotContain("EMPTY");
-        assertThat(seen.split("drawn ", -1)).hasSize(1 + 4);
+        assertThat(seen.split("drawn ", -1)).hasSize(1 + 5);
         assertThat(seen).contains("step: 1 MaxVio: 0.5", "score regret: 2 % MaxVio: 1", "sign, slow");
+        assertThat(seen).contains("gemm intensity: 64 FLOP/byte rate: 200 GFLOP/s");
         assertThat(seen).contains("layer 3, expert 1 load over mean: 1", "before: 1 tokens");
     }
 

@@ -33,6 +33,14 @@ class PageTest {
                 List.of(
                         new Plot.Series("sign", List.of(new Plot.Point(1, 2, HOSTILE), new Plot.Point(2, 1, "slow"))),
                         new Plot.Series("quantile", List.of(new Plot.Point(1.5, 1.5)))));
+        var limited = new Plot(
+                Axis.log("intensity", "FLOP/byte"),
+                Axis.log("rate", "GFLOP/s"),
+                false,
+                List.of(new Plot.Series("gemm", List.of(new Plot.Point(0.5, 10, "1 row"), new Plot.Point(64, 200)))),
+                List.of(new Plot.Series(
+                        "roof " + HOSTILE,
+                        List.of(new Plot.Point(0.1, 3), new Plot.Point(10, 300), new Plot.Point(100, 300)))));
         var heat = new HeatMap(
                 Axis.of("expert", ""),
                 IntStream.range(0, 16).mapToObj(String::valueOf).toList(),
@@ -57,6 +65,7 @@ class PageTest {
         return new Page("A page " + HOSTILE, "Its summary " + HOSTILE, new Origin("panamoe " + HOSTILE, "7", "0.1"))
                 .add("Lines", HOSTILE, loss)
                 .add("Pareto", "", pareto)
+                .add("Limited", "", limited)
                 .add("Heat", "", heat)
                 .add("Bars", "", bars)
                 .add(
@@ -92,7 +101,7 @@ class PageTest {
     @Test
     void hasItsScriptsAndNothingElse() throws IOException {
         String html = html();
-        assertThat(html.split("</script>", -1).length).isEqualTo(1 + 4 + 2);
+        assertThat(html.split("</script>", -1).length).isEqualTo(1 + 5 + 2);
         assertThat(html.contains("<!--")).isFalse(); // with it, a script would end elsewhere
         assertThat(ours()).doesNotContain("<link", " src=\"", "@import", "url(", "http:", "https:");
     }

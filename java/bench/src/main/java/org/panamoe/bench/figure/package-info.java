@@ -1,0 +1,2 @@
+/** Measurements as figures. */
+package org.panamoe.bench.figure;
