@@ -32,13 +32,13 @@ public record ModelResult(
         json.put("dense", slice.dense());
         json.put("experts", slice.experts());
         json.put("vocab", slice.vocab());
-        json.put("parameters", Footprint.of(slice.config(), DType.BF16).parameters());
         json.put("weights", WeightFormats.name(slice.format()));
         json.put("batch", work.batch());
         switch (work) {
             case Work.Decode decode -> json.put("depth", decode.depth());
             case Work.Prefill prefill -> json.put("prompt", prefill.prompt());
         }
+        json.put("parameters", Footprint.of(slice.config(), DType.BF16).parameters());
         return json;
     }
 

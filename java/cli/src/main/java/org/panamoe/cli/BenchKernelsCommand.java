@@ -109,7 +109,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
         for (var function : wanted)
             works.addAll(function.works(widths, formats, rows == null ? function.usualRows() : rows, depth)
                     .toList());
-        return works.stream().distinct().toList();
+        return works;
     }
 
     private Caches caches() {

@@ -36,8 +36,8 @@ public record KernelPlan(
     private static final double SAMPLE = 0.005;
 
     public KernelPlan {
-        works = List.copyOf(works);
-        threads = List.copyOf(threads);
+        works = works.stream().distinct().toList();
+        threads = threads.stream().distinct().toList();
     }
 
     /** Bytes of weights, latents and activations, about. */
@@ -64,15 +64,16 @@ public record KernelPlan(
     public Report run(Consumer<String> begun) {
         var machine = Machine.read();
         machine.require(memory(), "the inputs of these kernels");
-        var opened = new ArrayList<Kernels>();
+        var opened = new ArrayList<Limited>();
         try {
             for (int t : threads) {
                 var options = (t == 0 ? "" : "threads=" + t + " ") + (isa.isEmpty() ? "" : "isa=" + isa);
-                opened.add(Backend.require("cpu", options.strip()));
+                opened.add(new Limited(Backend.require("cpu", options.strip())));
             }
             try (var arena = Arena.ofShared()) {
                 begun.accept("making inputs");
-                var inputs = new Inputs(opened.getFirst(), opened.getFirst()::allocate, arena, 1, caches);
+                var first = opened.getFirst().kernels;
+                var inputs = new Inputs(first, first::allocate, arena, 1, caches);
                 var turns = new HashMap<KernelWork, List<Turn>>();
                 // The largest first: then no slab has to grow.
                 works.stream()
@@ -81,7 +82,7 @@ public record KernelPlan(
                         .forEach(work -> turns.put(
                                 work,
                                 opened.stream()
-                                        .map(kernels -> new Turn(kernels, work, work.prepare(kernels, inputs)))
+                                        .map(on -> new Turn(on, work, work.prepare(on.kernels, inputs)))
                                         .toList()));
                 return run(
                         machine,
@@ -90,45 +91,45 @@ public record KernelPlan(
                         begun);
             }
         } finally {
-            opened.forEach(Kernels::close);
+            opened.forEach(on -> on.kernels.close());
         }
     }
 
-    private Report run(Machine machine, List<Kernels> opened, List<Turn> turns, Consumer<String> begun) {
+    private Report run(Machine machine, List<Limited> opened, List<Turn> turns, Consumer<String> begun) {
         var before = Machine.Load.now();
-        var limits = new HashMap<Kernels, Limits>();
-        for (var kernels : opened) limits.put(kernels, new Limits());
-        limits.forEach((kernels, limit) -> limit.measure(kernels));
+        opened.forEach(Limited::measure);
         for (int round = 1; round <= rounds; round++) {
             for (var turn : turns) {
                 begun.accept("round %d of %d: %s".formatted(round, rounds, turn.work));
                 turn.run(seconds);
             }
-            limits.forEach((kernels, limit) -> limit.measure(kernels));
+            opened.forEach(Limited::measure);
         }
-        var results = turns.stream()
-                .map(turn -> turn.result(this, limits.getOrDefault(turn.kernels, new Limits())))
-                .toList();
-        var told = JsonNodeFactory.instance.objectNode();
-        for (var kernels : opened) {
-            var limit = limits.getOrDefault(kernels, new Limits());
-            var mine = told.putObject("threads_" + Report.threads(kernels));
-            mine.put("gb_per_second", new Samples(limit.bandwidth).median() / 1e9);
-            mine.put("gflop_per_second", new Samples(limit.fma).median() / 1e9);
-            mine.put("int8_gop_per_second", new Samples(limit.int8).median() / 1e9);
+        var limits = JsonNodeFactory.instance.objectNode();
+        for (var on : opened) {
+            var mine = limits.putObject("threads_" + Report.threads(on.kernels));
+            mine.put("gb_per_second", new Samples(on.bandwidth).median() / 1e9);
+            mine.put("gflop_per_second", new Samples(on.fma).median() / 1e9);
+            mine.put("int8_gop_per_second", new Samples(on.int8).median() / 1e9);
         }
+        var first = opened.getFirst().kernels;
         return new Report(
-                shape + ", " + Report.described(opened.getFirst(), "isa"),
-                machine.json(before, opened.getFirst()),
-                told,
-                results);
+                shape + ", " + Report.described(first, "isa"),
+                machine.json(before, first),
+                limits,
+                turns.stream().map(turn -> turn.result(this)).toList());
     }
 
-    /** What the machine could do, each time that it was asked. */
-    private static final class Limits {
+    /** A back end with its threads, and what the machine could do with them each time that it was asked. */
+    private static final class Limited {
+        final Kernels kernels;
         final List<Double> bandwidth = new ArrayList<>(), fma = new ArrayList<>(), int8 = new ArrayList<>();
 
-        void measure(Kernels kernels) {
+        Limited(Kernels kernels) {
+            this.kernels = kernels;
+        }
+
+        void measure() {
             bandwidth.add((double) kernels.readBandwidth());
             fma.add((double) kernels.fmaRate());
             int8.add((double) kernels.int8Rate());
@@ -137,14 +138,14 @@ public record KernelPlan(
 
     /** One call with one number of threads. */
     private static final class Turn {
-        final Kernels kernels;
         final KernelWork work;
+        private final Limited on;
         private final Call call;
         private final List<Double> samples = new ArrayList<>(), cpuSamples = new ArrayList<>();
         private int calls;
 
-        Turn(Kernels kernels, KernelWork work, Call call) {
-            this.kernels = kernels;
+        Turn(Limited on, KernelWork work, Call call) {
+            this.on = on;
             this.work = work;
             this.call = call;
         }
@@ -166,18 +167,18 @@ public record KernelPlan(
             return (System.nanoTime() - before) / 1e9;
         }
 
-        KernelResult result(KernelPlan plan, Limits limits) {
+        KernelResult result(KernelPlan plan) {
             return new KernelResult(
                     plan.shape,
                     work,
                     work.weightBytes() == 0 ? Caches.HOT : plan.caches,
-                    Report.threads(kernels),
-                    Report.described(kernels, "isa"),
+                    Report.threads(on.kernels),
+                    Report.described(on.kernels, "isa"),
                     calls,
                     new Samples(samples),
                     new Samples(cpuSamples),
-                    new Samples(limits.bandwidth).median(),
-                    new Samples(work.integer() ? limits.int8 : limits.fma).median());
+                    new Samples(on.bandwidth).median(),
+                    new Samples(work.integer() ? on.int8 : on.fma).median());
         }
     }
 }
