@@ -96,8 +96,8 @@ PM_API void pm_close(pm_context *ctx);
 /* Why the last failed call on ctx failed, UTF-8; valid until the next call on ctx. Never NULL. */
 PM_API const char *pm_error(const pm_context *ctx);
 
-/* What the context runs on, in key=value pairs: "backend=cpu isa=avx2 threads=2", "backend=cuda device=0
- * name=NVIDIA_H100 sm=90 sms=132 math=exact". Valid until pm_close. */
+/* What the context runs on, in key=value pairs: "backend=cpu compiler=gcc-12.2 isa=avx2 threads=2", "backend=cuda
+ * device=0 name=NVIDIA_H100 sm=90 sms=132 math=exact". Valid until pm_close. */
 PM_API const char *pm_describe(const pm_context *ctx);
 
 /* enum pm_place of this context's memory. */

@@ -38,6 +38,15 @@ Options parse(const char *text) {
     return options;
 }
 
+// What made this library, as one word.
+std::string compiler() {
+#if defined(__clang__)
+    return "clang-" + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__);
+#else
+    return "gcc-" + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__);
+#endif
+}
+
 void open(pm_context &ctx, const char *text) {
     Options options = parse(text);
     ctx.isa = &find_isa(options.isa.empty() ? nullptr : options.isa.c_str());
@@ -48,8 +57,8 @@ void open(pm_context &ctx, const char *text) {
     } catch (const std::system_error &error) {
         fail("open: threads=%d: the system gives no more threads: %s", threads, error.what());
     }
-    ctx.session.description =
-        std::string("backend=cpu isa=") + isa_name(*ctx.isa) + " threads=" + std::to_string(ctx.threads->count());
+    ctx.session.description = "backend=cpu compiler=" + compiler() + " isa=" + isa_name(*ctx.isa) +
+                              " threads=" + std::to_string(ctx.threads->count());
 }
 
 // What the machine has. More is refused here: a kernel that overcommits would grant it, and kill us at first touch.

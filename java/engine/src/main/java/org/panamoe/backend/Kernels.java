@@ -15,7 +15,7 @@ import org.panamoe.tensor.Weight;
  * next {@link #copy} to the host. One caller at a time, from any thread.
  */
 public interface Kernels extends AutoCloseable {
-    /** What this runs on: "backend=cpu isa=avx2 threads=2". */
+    /** What this runs on: "backend=cpu compiler=gcc-12.2 isa=avx2 threads=2". */
     String describe();
 
     /** Memory of this back end, not initialised, aligned to 64 bytes; freed when {@code arena} closes. */
