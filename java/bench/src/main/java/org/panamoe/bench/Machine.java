@@ -33,7 +33,7 @@ public record Machine(
         return new Machine(
                 value(cpuinfo, "model name").orElse("unknown"),
                 words(value(cpuinfo, "flags").orElse("")),
-                cachesOfFirstCore(),
+                caches(cpuinfo),
                 value(meminfo, "MemTotal").map(Machine::kilobytes),
                 value(meminfo, "MemAvailable").map(Machine::kilobytes),
                 lines("/sys/kernel/mm/transparent_hugepage/enabled").stream()
@@ -121,9 +121,11 @@ public record Machine(
         return text.isBlank() ? Set.of() : Set.copyOf(List.of(text.strip().split("\\s+", -1)));
     }
 
-    private static List<String> cachesOfFirstCore() {
+    /** Some virtual machines hide all but one, of which they do not say the level. */
+    private static List<String> caches(List<String> cpuinfo) {
         Path folder = Path.of("/sys/devices/system/cpu/cpu0/cache");
-        if (!Files.isDirectory(folder)) return List.of();
+        if (!Files.isDirectory(folder))
+            return value(cpuinfo, "cache size").map("cache "::concat).stream().toList();
         try (var entries = Files.list(folder)) {
             return entries.filter(entry -> Files.exists(entry.resolve("size")))
                     .map(entry ->
