@@ -3,7 +3,6 @@ package org.panamoe.benchmarks;
 import java.lang.foreign.Arena;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.AuxCounters;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
@@ -22,6 +21,7 @@ import org.panamoe.backend.Kernels;
 import org.panamoe.bench.RandomWeights;
 import org.panamoe.bench.Shape;
 import org.panamoe.bench.Slice;
+import org.panamoe.bench.Work;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.engine.Engine;
@@ -53,17 +53,6 @@ public class DecodeBenchmark {
     @Param("")
     public String options = "";
 
-    /** What happened in one second: columns of the result. */
-    @State(Scope.Thread)
-    @AuxCounters(AuxCounters.Type.OPERATIONS)
-    public static class Rates {
-        /** 1e9 bytes of weights, scales and latents. */
-        public double GB;
-
-        /** Of the read bandwidth that this machine showed right before the iteration; 1 is all. */
-        public double ofBandwidth;
-    }
-
     private final Arena arena = Arena.ofShared();
     private Kernels kernels;
     private Model model;
@@ -94,10 +83,12 @@ public class DecodeBenchmark {
 
     @Benchmark
     public int decode(Rates rates) {
+        rates.beforeCall();
         if (generation.status() != Generation.Status.RUNNING) generation = start();
         engine.step();
         double bytes = footprint.bytesPerToken(generation.generated());
         rates.GB += bytes / 1e9;
+        rates.GFLOP += new Work.Decode(1, generation.generated() - 1).flops(model.config(), footprint) / 1e9;
         rates.ofBandwidth += bytes / bandwidth;
         return generation.generated();
     }

@@ -76,15 +76,16 @@ public abstract class KernelBenchmark {
         Inputs.Memory memory = stream == null ? kernels::allocate : stream::allocate;
         if (kernels.onDevice()) flushed = memory.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
         work = work();
-        call = work.prepare(kernels, new Inputs(kernels, memory, arena, 1, caches));
+        call = prepare(new Inputs(kernels, memory, arena, 1, caches));
+        System.out.println("# Back end: " + kernels.describe());
     }
 
-    /** A shared machine's limits change from second to second. */
+    /** A shared machine's limits change from second to second. Only those are measured that a share is counted of. */
     @Setup(Level.Iteration)
     public final void measureLimits() {
         bandwidth = kernels.readBandwidth();
-        fmaRate = kernels.fmaRate();
-        int8Rate = kernels.int8Rate();
+        if (work.integer()) int8Rate = kernels.int8Rate();
+        else if (work.flops() > 0) fmaRate = kernels.fmaRate();
     }
 
     /** A model reads gigabytes between two calls of a kernel: none finds its inputs in a device's cache. */
@@ -106,7 +107,13 @@ public abstract class KernelBenchmark {
     /** What is measured. */
     abstract KernelWork work();
 
+    /** By whom: the back end, unless it is said otherwise. */
+    Call prepare(Inputs inputs) {
+        return work.prepare(kernels, inputs);
+    }
+
     final void measure(Rates rates) {
+        rates.beforeCall();
         if (timer != null) timer.start();
         call.launch();
         if (timer != null) timer.stop();
@@ -117,6 +124,6 @@ public abstract class KernelBenchmark {
         rates.GFLOP += flops / 1e9;
         rates.ofBandwidth += bytes / bandwidth;
         if (work.integer()) rates.ofInt8Rate += flops / int8Rate;
-        else rates.ofFmaRate += flops / fmaRate;
+        else if (flops > 0) rates.ofFmaRate += flops / fmaRate;
     }
 }

@@ -1,10 +1,14 @@
 package org.panamoe.benchmarks;
 
 import org.openjdk.jmh.annotations.AuxCounters;
+import org.openjdk.jmh.annotations.Level;
 import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.panamoe.bench.CpuClock;
 
-/** What a kernel did in one second, of the host's clock unless it says otherwise: columns of the result. */
+/** What was done in one second, of the host's clock unless it says otherwise: columns of the result. */
 @State(Scope.Thread)
 @AuxCounters(AuxCounters.Type.OPERATIONS)
 public class Rates {
@@ -16,7 +20,7 @@ public class Rates {
 
     /**
      * Of the read bandwidth and the FMA rate that this machine showed right before the iteration; 1 is all. ofFmaRate is 0
-     * where the products are of bytes.
+     * where the products are of bytes, and where nothing is held against it.
      */
     public double ofBandwidth;
 
@@ -27,4 +31,24 @@ public class Rates {
 
     /** By the device's own clock, for the call alone; 0 where there is no device. */
     public double deviceSeconds;
+
+    /** CPU time of all threads, from the first call to the last: how many processors were busy. */
+    public double cpuSeconds;
+
+    private double cpuBefore = Double.NaN;
+
+    @Setup(Level.Iteration)
+    public void beginIteration() {
+        cpuBefore = Double.NaN;
+    }
+
+    /** To be told before each call; what was done to prepare the iteration does not count. */
+    void beforeCall() {
+        if (Double.isNaN(cpuBefore)) cpuBefore = CpuClock.seconds();
+    }
+
+    @TearDown(Level.Iteration)
+    public void endIteration() {
+        cpuSeconds = CpuClock.seconds() - cpuBefore;
+    }
 }

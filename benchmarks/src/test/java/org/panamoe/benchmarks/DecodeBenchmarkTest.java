@@ -28,7 +28,7 @@ class DecodeBenchmarkTest {
         benchmark.open(small(format));
         try {
             benchmark.measureLimits();
-            var rates = new DecodeBenchmark.Rates();
+            var rates = new Rates();
             double bytes = 0;
             for (int token = 1; token <= 5; token++) {
                 assertThat(benchmark.decode(rates)).isEqualTo(token);
@@ -36,6 +36,11 @@ class DecodeBenchmarkTest {
             }
             assertThat(rates.GB).isCloseTo(bytes / 1e9, within(1e-9));
             assertThat(rates.ofBandwidth).isPositive();
+            // Two operations for each weight of a product, and little attention.
+            assertThat(rates.GFLOP * 1e9 / (5 * 2.0 * benchmark.footprint().activeParameters()))
+                    .isBetween(0.9, 1.1);
+            rates.endIteration();
+            assertThat(rates.cpuSeconds).isPositive();
         } finally {
             benchmark.close();
         }

@@ -22,7 +22,7 @@ import tools.jackson.databind.ObjectMapper;
 
 /** Real runs, without a fork and as short as they can be. */
 class MainTest {
-    private static final String[] SHORT = {"-f", "0", "-wi", "0", "-i", "2", "-r", "20ms"};
+    private static final String[] SHORT = {"-f", "0", "-wi", "0", "-r", "20ms"};
 
     @BeforeAll
     static void besideOthers() {
@@ -35,9 +35,20 @@ class MainTest {
     @Test
     void everyResultHasTheMachineAndItsLoad() throws Exception {
         var file = folder.resolve("result.json");
-        var output = run("CallOverhead.*java|RouteBenchmark", "-p", "tokens=1", "-rf", "json", "-rff", file.toString());
+        var output = run(
+                "CallOverhead.*java|RouteBenchmark",
+                "-i",
+                "1",
+                "-p",
+                "rule=V3",
+                "-p",
+                "tokens=1,2",
+                "-rf",
+                "json",
+                "-rff",
+                file.toString());
         var results = new ObjectMapper().readTree(file);
-        assertThat(results).hasSize(3); // two rules, and a call
+        assertThat(results.size()).isEqualTo(3); // a route of one token and one of two, and a call
         for (var result : results) {
             var machine = result.path("machine");
             assertThat(machine.path("cpu").asString()).isEqualTo(Machine.read().cpu());
@@ -59,6 +70,8 @@ class MainTest {
             var file = folder.resolve(unit + ".json");
             var output = run(
                     "RouteBenchmark",
+                    "-i",
+                    "3",
                     "-p",
                     "tokens=64",
                     "-p",
