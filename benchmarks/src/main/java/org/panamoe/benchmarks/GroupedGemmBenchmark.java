@@ -7,8 +7,8 @@ import org.panamoe.bench.kernel.KernelWork;
 import org.panamoe.tensor.QuantFormat;
 
 /**
- * Experts of DeepSeek-V3, by default the eight that one token chooses: matrices of 2048 x 7168 (gate, up) or 7168 x 2048
- * (down), each with as many rows as {@code rows} says. Bound by memory at one row, by arithmetic at 64.
+ * Experts of DeepSeek-V3 and Kimi K2, by default the eight that one token chooses: matrices of 2048 x 7168 (gate, up) or
+ * 7168 x 2048 (down), each with as many rows as {@code rows} says. Bound by memory at one row, by arithmetic at 64.
  */
 public class GroupedGemmBenchmark extends KernelBenchmark {
     @Param
@@ -21,8 +21,8 @@ public class GroupedGemmBenchmark extends KernelBenchmark {
     @Param({"1", "8", "64"})
     public int rows = 1;
 
-    /** F x D of each expert. */
-    @Param({"2048x7168", "7168x2048"})
+    /** F x D of each expert: 2048x7168 or 7168x2048, in V2-Lite 1408x2048 or 2048x1408. */
+    @Param("2048x7168")
     public String expert = "2048x7168";
 
     @Override

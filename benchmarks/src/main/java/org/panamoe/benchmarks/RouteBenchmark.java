@@ -9,7 +9,7 @@ import org.panamoe.bench.kernel.Route;
 /** From scores to rows sorted by expert, for one MoE layer: bound by latency for a token, by memory for thousands. */
 public class RouteBenchmark extends KernelBenchmark {
     /** Whose experts are chosen, and how. */
-    @Param({"V3", "KIMI_K2"})
+    @Param
     public Shape rule = Shape.V3;
 
     @Param({"1", "256", "4096"})

@@ -5,6 +5,8 @@ import org.panamoe.backend.Kernels;
 import org.panamoe.bench.Shape;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
+import org.panamoe.tensor.Tensor;
+import org.panamoe.tensor.Weight;
 
 /** A projection [F, D] of T rows. */
 public record Gemm(QuantFormat format, int T, int D, int F) implements KernelWork {
@@ -49,11 +51,21 @@ public record Gemm(QuantFormat format, int T, int D, int F) implements KernelWor
         return 2.0 * T * D * F;
     }
 
+    /** Who multiplies: the back end, or someone to compare it with. */
+    @FunctionalInterface
+    public interface Product {
+        void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD);
+    }
+
     @Override
     public Call prepare(Kernels kernels, Inputs inputs) {
+        return prepare(inputs, kernels::gemm);
+    }
+
+    public Call prepare(Inputs inputs, Product product) {
         var y_TF = inputs.result(DType.F32, T, F);
         var x_TD = inputs.activations(T, D);
         var weights = inputs.weights(format, 1, F, D);
-        return new Call(List.of(y_TF), weights.size(), i -> kernels.gemm(y_TF, x_TD, weights.get(i)));
+        return new Call(List.of(y_TF), weights.size(), i -> product.gemm(y_TF, x_TD, weights.get(i)));
     }
 }
