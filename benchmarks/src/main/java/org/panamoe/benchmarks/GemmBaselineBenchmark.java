@@ -48,7 +48,7 @@ public class GemmBaselineBenchmark extends KernelBenchmark {
         var threads = THREADS.matcher(kernels.describe());
         var gemm = baseline.open(threads.find() ? Integer.parseInt(threads.group(1)) : 1);
         this.gemm = gemm;
-        System.out.println("# Baseline: " + gemm.describe());
+        System.out.printf("%n# Baseline: %s%n", gemm.describe());
         return work().prepare(inputs, (y_TF, x_TD, w_FD) -> gemm.gemm(y_TF, x_TD, w_FD.data()));
     }
 

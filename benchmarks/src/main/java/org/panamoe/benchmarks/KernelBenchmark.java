@@ -77,7 +77,6 @@ public abstract class KernelBenchmark {
         if (kernels.onDevice()) flushed = memory.allocate(arena, DType.F32, 2, FLUSHED / 2 / Float.BYTES);
         work = work();
         call = prepare(new Inputs(kernels, memory, arena, 1, caches));
-        System.out.println("# Back end: " + kernels.describe());
     }
 
     /** A shared machine's limits change from second to second. Only those are measured that a share is counted of. */

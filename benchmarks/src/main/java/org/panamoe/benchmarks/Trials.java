@@ -94,17 +94,9 @@ final class Trials implements OutputFormat {
     @Override
     public void endBenchmark(@Nullable BenchmarkResult result) {
         var after = Machine.Load.now();
-        double stolen = after.stolenSince(before);
         jmh.println("# Load average: %s after %s, stolen: %.1f %%"
-                .formatted(after.average(), before.average(), 100 * stolen));
-        if (result != null) {
-            var card = machine.json();
-            card.put("backend", library);
-            card.put("load_average_before", before.average());
-            card.put("load_average_after", after.average());
-            card.put("stolen", stolen);
-            cards.put(result.getParams(), card);
-        }
+                .formatted(after.average(), before.average(), 100 * after.stolenSince(before)));
+        if (result != null) cards.put(result.getParams(), machine.json(before, library));
         jmh.endBenchmark(result);
     }
 

@@ -98,6 +98,38 @@ class MainTest {
         }
     }
 
+    /** JMH would call it a failure, with a stack trace. */
+    @Test
+    void absentBaselinesAreToldAndNotBegun() throws Exception {
+        var file = folder.resolve("result.json");
+        var output = run(
+                "GemmBaseline",
+                "-i",
+                "1",
+                "-p",
+                "shape=V2_LITE",
+                "-p",
+                "matrix=kv_a_proj_with_mqa",
+                "-p",
+                "rows=1",
+                "-p",
+                "caches=HOT",
+                "-rf",
+                "json",
+                "-rff",
+                file.toString());
+        var begun = StreamSupport.stream(new ObjectMapper().readTree(file).spliterator(), false)
+                .map(result ->
+                        Baseline.valueOf(result.path("params").path("baseline").asString()))
+                .toList();
+        for (var baseline : Baseline.values()) {
+            var reason = baseline.absence();
+            assertThat(begun.contains(baseline)).as("%s begun", baseline).isEqualTo(reason.isEmpty());
+            reason.ifPresent(why -> assertThat(output).contains("\n%s is absent: %s\n".formatted(baseline, why)));
+        }
+        assertThat(begun).contains(Baseline.REFERENCE, Baseline.C);
+    }
+
     @Test
     void whatIsNotThereIsSaid() throws Exception {
         var before = System.err;

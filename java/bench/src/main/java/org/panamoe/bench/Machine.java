@@ -64,12 +64,17 @@ public record Machine(
 
     /** The same with how busy it was since {@code before}, and with what computed. */
     public ObjectNode json(Load before, Kernels kernels) {
+        return json(before, kernels.describe());
+    }
+
+    /** @param backend as it describes itself */
+    public ObjectNode json(Load before, String backend) {
         var json = json();
         var now = Load.now();
         json.put("load_average_before", before.average());
         json.put("load_average_after", now.average());
         json.put("stolen", now.stolenSince(before));
-        json.put("backend", kernels.describe());
+        json.put("backend", backend);
         return json;
     }
 
