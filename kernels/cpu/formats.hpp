@@ -125,12 +125,15 @@ struct Int4 {
         static constexpr bool kRare = true;
         Vec scale;
         PANAMOE_INLINE Vec read(const Byte *w) const {
-            Byte codes[LANES];
-            for (int64_t i = 0; i < LANES; i += 2) {
-                codes[i] = static_cast<Byte>((w[i / 2] & 15) - kOffset);
-                codes[i + 1] = static_cast<Byte>((w[i / 2] >> 4) - kOffset);
-            }
-            return Int8::Reader{scale}.read(codes);
+            typedef Byte Codes __attribute__((vector_size(16)));
+            typedef uint64_t Words __attribute__((vector_size(16)));
+            uint64_t bytes = 0;
+            __builtin_memcpy(&bytes, w, LANES / 2);
+            Codes pairs = bits<Codes>(Words{bytes});
+            Codes even = pairs & 15, odd = pairs >> 4;
+            Codes codes =
+                __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23) - kOffset;
+            return Int8::Reader{scale}.read(reinterpret_cast<const Byte *>(&codes));
         }
     };
 
