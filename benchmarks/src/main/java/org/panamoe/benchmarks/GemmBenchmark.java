@@ -11,11 +11,11 @@ import org.panamoe.bench.kernel.KernelWork;
  * it.
  */
 public class GemmBenchmark extends ProjectionBenchmark {
+    static final String DEFAULT_MATRIX = "shared_experts.gate_proj";
+
     /** The end of its name in the checkpoint: also o_proj, kv_a_proj_with_mqa, mlp.down_proj, lm_head, ... */
     @Param(DEFAULT_MATRIX)
     public String matrix = DEFAULT_MATRIX;
-
-    static final String DEFAULT_MATRIX = "shared_experts.gate_proj";
 
     @Override
     KernelWork work() {
