@@ -110,12 +110,14 @@ struct MlaAttention {
     int64_t H, C, R, M, B;
 };
 
+// y[token[n]] += weight[n] * x[n] for N rows of x. token NULL: y[n]; weight NULL: 1.
 struct Combine {
     float *y;
     const float *x;
+    int64_t y_stride, x_stride;
     const int32_t *token;
     const float *weight;
-    int64_t N, D;
+    int64_t N;
 };
 
 struct Isa {

@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 #define PM_API __attribute__((visibility("default")))
-#define PM_ABI 3
+#define PM_ABI 4
 
 enum pm_status { PM_OK = 0, PM_FAILED = 1 };
 
@@ -56,7 +56,7 @@ enum pm_type { PM_F32 = 0 };
  * PM_W_INT8: codes of one signed byte [F, D]. PM_W_INT4: codes of half a byte, each stored as code + 8, in bytes
  * [F, ceil(D/2)]; the low half is the even column. Both have fp32 scales [F, ceil(D/32)], one for each row and group of
  * 32 columns, of which the last may be short; w[f][d] = code[f][d] * scale[f][d/32] in fp32. pm_gemm and
- * pm_grouped_gemm do not decode them: see pm_gemm. */
+ * the grouped functions do not decode them: see pm_gemm. */
 enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2, PM_W_INT8 = 3, PM_W_INT4 = 4 };
 
 /* How a row [X] of the latent cache is stored, its values behind each other. PM_CACHE_F32: X floats. PM_CACHE_BF16: X
@@ -145,6 +145,25 @@ PM_API int32_t pm_gemm(pm_context *ctx, void *y_TF, const void *x_TD, int32_t ty
 PM_API int32_t pm_grouped_gemm(pm_context *ctx, void *y_NF, const void *x_ND, int32_t type, const void *const *w_E,
                                const void *const *scale_E, int32_t format, const int32_t *offset_E1, int32_t N,
                                int32_t D, int32_t F, int32_t E);
+
+/* What the experts make of their tokens before the last product, in one call: row n of y is silu(gate x) * (up x) with
+ * x = row token_N[n] of x and gate, up the matrices (F x D, both stored in format) of the expert that row n belongs to.
+ * Experts, tables and offset_E1 are as in pm_grouped_gemm. token_N NULL: x is row n, and N = T. Bit for bit what
+ * pm_gather, pm_grouped_gemm with gate and with up, and pm_swiglu make one after the other. A gated feed-forward part
+ * without routing is one expert. */
+PM_API int32_t pm_grouped_swiglu(pm_context *ctx, void *y_NF, const void *x_TD, int32_t type, const void *const *gate_E,
+                                 const void *const *gate_scale_E, const void *const *up_E,
+                                 const void *const *up_scale_E, int32_t format, const int32_t *offset_E1,
+                                 const int32_t *token_N, int32_t N, int32_t T, int32_t D, int32_t F, int32_t E);
+
+/* The experts' last product and the sum over experts, in one call: y[token_N[n]] += weight_N[n] * (w x[n]), n
+ * ascending, w the matrix (D x F) of the expert that row n belongs to. Experts, tables and offset_E1 are as in
+ * pm_grouped_gemm. token_N and weight_N NULL: y[n] += w x[n], and N = T. Bit for bit what pm_grouped_gemm and
+ * pm_combine, or without tokens pm_add, make one after the other. */
+PM_API int32_t pm_grouped_combine(pm_context *ctx, void *y_TD, const void *x_NF, int32_t type, const void *const *w_E,
+                                  const void *const *scale_E, int32_t format, const int32_t *offset_E1,
+                                  const int32_t *token_N, const float *weight_N, int32_t N, int32_t T, int32_t D,
+                                  int32_t F, int32_t E);
 
 /* The absorbed query of MLA. kv_b is the checkpoint's kv_b_proj [H * (P + U), C], each head's rows [k_nope | v]; for
  * head h, with Wk its P rows of k_nope:  q[t][h][c] = sum over p of q_in[t][h][p] * Wk[p][c]  for c < C, and q[t][h][C

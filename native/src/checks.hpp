@@ -82,6 +82,12 @@ inline void require_route(const char *operation, int32_t T, int32_t E, int32_t K
             static_cast<long long>(int64_t{T} * K));
 }
 
+// Of grouped_combine: a term has a token and a weight, or neither.
+inline void require_weights(const char *operation, const int32_t *token_N, const float *weight_N) {
+    require((token_N == nullptr) == (weight_N == nullptr), "%s: %s is NULL, %s is not", operation,
+            token_N == nullptr ? "token_N" : "weight_N", token_N == nullptr ? "weight_N" : "token_N");
+}
+
 inline void require_allocate(void *const *out, int64_t bytes) {
     require(out != nullptr, "allocate: out is NULL");
     require(bytes >= 0, "allocate: %lld bytes", static_cast<long long>(bytes));

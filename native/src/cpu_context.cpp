@@ -51,7 +51,7 @@ void open(pm_context &ctx, const char *text) {
     Options options = parse(text);
     ctx.isa = &find_isa(options.isa.empty() ? nullptr : options.isa.c_str());
     int threads = options.threads == 0 ? Threads::available() : options.threads;
-    ctx.scratch = allocate_aligned("open", threads * kScratchBytes);
+    ctx.scratch = allocate_aligned("open", threads * (kScratchBytes + kTileBytes));
     try {
         ctx.threads.emplace(threads);
     } catch (const std::system_error &error) {

@@ -107,6 +107,18 @@ void forget_tables(pm_context &ctx, const void *data, int64_t bytes) {
     });
 }
 
+unsigned char *grown(pm_context &ctx, const char *operation, Scratch &scratch, size_t bytes) {
+    if (bytes > scratch.bytes) {
+        bytes = std::max({bytes, 2 * scratch.bytes, size_t{1} << 20});
+        void *data = nullptr;
+        scratch.given.reserve(scratch.given.size() + 1);
+        require_success(ctx, operation, cudaMalloc(&data, bytes));
+        scratch.given.emplace_back(data);
+        scratch.bytes = bytes;
+    }
+    return static_cast<unsigned char *>(scratch.given.back().get());
+}
+
 void open(pm_context &ctx, const char *text) {
     Options options = parse(text);
     int count = count_devices();
@@ -149,15 +161,11 @@ void require_success(const pm_context &ctx, const char *operation, cudaError_t s
 }
 
 unsigned char *scratch(pm_context &ctx, const char *operation, size_t bytes) {
-    if (bytes > ctx.scratch_bytes) {
-        bytes = std::max({bytes, 2 * ctx.scratch_bytes, size_t{1} << 20});
-        void *data = nullptr;
-        ctx.scratch.reserve(ctx.scratch.size() + 1);
-        require_success(ctx, operation, cudaMalloc(&data, bytes));
-        ctx.scratch.emplace_back(data);
-        ctx.scratch_bytes = bytes;
-    }
-    return static_cast<unsigned char *>(ctx.scratch.back().get());
+    return grown(ctx, operation, ctx.scratch, bytes);
+}
+
+unsigned char *between_steps(pm_context &ctx, const char *operation, size_t bytes) {
+    return grown(ctx, operation, ctx.steps, bytes);
 }
 
 void wait(pm_context &ctx, const char *operation, bool report_fault) {
@@ -190,7 +198,8 @@ void pm_close(pm_context *ctx) {
         cudaSetDevice(ctx->device);
         cudaStreamSynchronize(ctx->stream);
         ctx->weight_tables.clear();
-        ctx->scratch.clear();
+        ctx->scratch.given.clear();
+        ctx->steps.given.clear();
         for (const auto &[address, bytes] : ctx->session.allocations) cudaFree(reinterpret_cast<void *>(address));
         cudaFree(ctx->fault);
         if (ctx->owns_stream) cudaStreamDestroy(ctx->stream);

@@ -27,6 +27,12 @@ struct WeightTable {
     DeviceMemory maps;  // one TensorMap for each expert; empty: the kernel does not take these weights
 };
 
+// Memory that only grows. What was given once stays allocated until pm_close: a captured graph may use it.
+struct Scratch {
+    std::vector<DeviceMemory> given;  // the last one is in use
+    size_t bytes = 0;                 // of the last one
+};
+
 }  // namespace panamoe::cuda
 
 struct pm_context {
@@ -39,8 +45,7 @@ struct pm_context {
     panamoe::Fault *fault = nullptr;    // in the device's memory
     const char *last_call = "no call";  // for errors that surface later
     std::vector<panamoe::cuda::WeightTable> weight_tables;
-    std::vector<panamoe::cuda::DeviceMemory> scratch;  // the last one is in use
-    size_t scratch_bytes = 0;                          // of the last one
+    panamoe::cuda::Scratch scratch, steps;
 };
 
 namespace panamoe::cuda {
@@ -53,9 +58,11 @@ void require_success(const pm_context &ctx, const char *operation, cudaError_t s
 void wait(pm_context &ctx, const char *operation, bool report_fault);
 
 // Memory for what one function's kernels leave to its next ones: bytes of it, aligned to 256. Each call may get the
-// same memory, so nothing in it outlives the function. It only grows, and what was given once stays allocated until
-// pm_close: a captured graph may use it.
+// same memory, so nothing in it outlives the function.
 unsigned char *scratch(pm_context &ctx, const char *operation, size_t bytes);
+
+// The same for what the functions that a fused one is made of leave to each other; they may use scratch.
+unsigned char *between_steps(pm_context &ctx, const char *operation, size_t bytes);
 
 // guarded, with the context's device made current.
 template <class Body>

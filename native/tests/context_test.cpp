@@ -192,6 +192,45 @@ void test_arguments() {
     c.ok(pm_grouped_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, nullptr, 0, 2, 2, 2),
          "grouped_gemm of no rows");
 
+    // Each refusal leaves y as it is.
+    const void *none_E[2] = {nullptr, nullptr}, *up_E[2] = {w, w}, *up_scale_E[2] = {scale, scale};
+    auto swiglu = [&](std::vector<int32_t> offset, const int32_t *token, int32_t T, int32_t format = PM_W_F32,
+                      const void *const *ups = nullptr, const void *const *up_scales = nullptr) {
+        return pm_grouped_swiglu(c, y, x, f32, up_E, up_scale_E, ups, up_scales, format, offset.data(), token, 2, T, 2,
+                                 2, 2);
+    };
+    std::fill(std::begin(y), std::end(y), 5.0f);
+    int32_t chosen[2] = {1, 0}, far[2] = {0, 3};
+    c.refused(swiglu({0, 1, 2}, chosen, 2), "grouped_swiglu: up_E is NULL");
+    c.refused(swiglu({0, 1, 2}, chosen, 2, PM_W_F32, none_E), "grouped_swiglu: up_E[0] is NULL and has 1 rows");
+    c.refused(swiglu({0, 1, 2}, chosen, 2, f8, up_E), "grouped_swiglu: up_scale_E is NULL, format 2 has scales");
+    c.refused(swiglu({0, 1, 2}, chosen, 2, f8, up_E, none_E), "grouped_swiglu: up_scale_E[0] is NULL and has 1 rows");
+    c.refused(swiglu({0, 1, 2}, chosen, 2, 9, up_E), "grouped_swiglu: format is 9");
+    c.refused(swiglu({0, 3, 2}, chosen, 2, PM_W_F32, up_E), "grouped_swiglu: offset_E1[0] is 0, offset_E1[1] is 3");
+    c.refused(swiglu({0, 1, 3}, chosen, 2, PM_W_F32, up_E), "grouped_swiglu: offset_E1[2] is 3, N is 2");
+    c.refused(swiglu({0, 1, 2}, far, 3, PM_W_F32, up_E), "grouped_swiglu: token_N[1] is 3, T is 3");
+    c.refused(swiglu({0, 1, 2}, nullptr, 3, PM_W_F32, up_E), "grouped_swiglu: token_N is NULL, N is 2, T is 3");
+    auto combine = [&](std::vector<int32_t> offset, const int32_t *tokens, const float *weights, int32_t T,
+                       const void *const *downs) {
+        return pm_grouped_combine(c, y, x, f32, downs, nullptr, PM_W_F32, offset.data(), tokens, weights, 2, T, 2, 2,
+                                  2);
+    };
+    c.refused(combine({0, 1, 2}, chosen, nullptr, 2, up_E), "grouped_combine: weight_N is NULL, token_N is not");
+    c.refused(combine({0, 1, 2}, nullptr, scale, 2, up_E), "grouped_combine: token_N is NULL, weight_N is not");
+    c.refused(combine({0, 1, 2}, nullptr, nullptr, 1, up_E), "grouped_combine: token_N is NULL, N is 2, T is 1");
+    c.refused(combine({0, 1, 2}, far, scale, 2, up_E), "grouped_combine: token_N[1] is 3, T is 2");
+    c.refused(combine({1, 1, 2}, chosen, scale, 2, up_E), "grouped_combine: offset_E1[0] is 1, must be 0");
+    c.refused(combine({0, 1, 2}, chosen, scale, 2, none_E), "grouped_combine: w_E[0] is NULL and has 1 rows");
+    c.refused(combine({0, 1, 2}, chosen, scale, 2, nullptr), "grouped_combine: w_E is NULL");
+    expect(std::all_of(std::begin(y), std::end(y), [](float each) { return each == 5; }), "a refused call wrote");
+    c.ok(swiglu({0, 1, 2}, chosen, 2, PM_W_F32, up_E), "grouped_swiglu");
+    c.ok(combine({0, 2, 2}, chosen, scale, 2, up_E), "grouped_combine");
+    c.ok(pm_grouped_swiglu(c, nullptr, nullptr, f32, nullptr, nullptr, nullptr, nullptr, f8, nullptr, nullptr, 0, 3, 2,
+                           2, 2),
+         "grouped_swiglu of no rows");
+    c.ok(pm_grouped_combine(c, nullptr, nullptr, f32, nullptr, nullptr, f8, nullptr, nullptr, nullptr, 0, 3, 2, 2, 2),
+         "grouped_combine of no rows");
+
     auto query = [&](std::vector<int32_t> position, int32_t R, int32_t S) {
         return pm_mla_query(c, y, x, f32, w, nullptr, PM_W_F32, position.data(), angle, angle,
                             static_cast<int32_t>(position.size()), 1, 2, 2, 2, R, S);

@@ -183,6 +183,15 @@ void test_bad_indices() {
         c.ok(pm_synchronize(c), "grouped_gemm: experts without rows are not read");
     }
     {
+        Device<const void *> w_E(c, {w, w});
+        Device<float> y(c, filled(64));
+        Device<int32_t> offset_E1(c, Ints{0, 1, 2}), token(c, Ints{0, 5});
+        says("gather: token_N[1] is 5, T is 5", pm_grouped_swiglu(c, y, x_TD, PM_F32, w_E, nullptr, w_E, nullptr,
+                                                                  PM_W_F32, offset_E1, token, 2, 5, 2, 2, 2));
+        says("combine: token_N[1] is 5, T is 5",
+             pm_grouped_combine(c, y, x_TD, PM_F32, w_E, nullptr, PM_W_F32, offset_E1, token, one, 2, 5, 2, 2, 2));
+    }
+    {
         // H = 1, P = U = C = R = 2, S = 3.
         Device<float> q(c, filled(64));
         Device<int32_t> position(c, Ints{3, 0, -1});
@@ -282,6 +291,22 @@ void test_arguments() {
     c.ok(pm_rms_norm(c, nullptr, nullptr, f32, nullptr, PM_W_F32, 0, 4, 0), "rms_norm of no rows");
     c.ok(pm_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, 0, 2, 2), "gemm of no rows");
     c.ok(pm_grouped_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, nullptr, 0, 2, 2, 2), "grouped_gemm");
+    c.ok(pm_grouped_swiglu(c, nullptr, nullptr, f32, nullptr, nullptr, nullptr, nullptr, f8, nullptr, nullptr, 0, 3, 2,
+                           2, 2),
+         "grouped_swiglu of no rows");
+    c.ok(pm_grouped_combine(c, nullptr, nullptr, f32, nullptr, nullptr, f8, nullptr, nullptr, nullptr, 0, 3, 2, 2, 2),
+         "grouped_combine of no rows");
+    Device<const void *> w_E(c, std::vector<const void *>{w, w});
+    c.refused(pm_grouped_swiglu(c, y, x, f32, w_E, nullptr, nullptr, nullptr, PM_W_F32, index, nullptr, 2, 2, 2, 2, 2),
+              "grouped_swiglu: up_E is NULL");
+    c.refused(pm_grouped_swiglu(c, y, x, f32, w_E, nullptr, w_E, nullptr, f8, index, nullptr, 2, 2, 2, 2, 2),
+              "grouped_swiglu: gate_scale_E is NULL, format 2 has scales");
+    c.refused(pm_grouped_swiglu(c, y, x, f32, w_E, nullptr, w_E, nullptr, PM_W_F32, index, nullptr, 2, 3, 2, 2, 2),
+              "grouped_swiglu: token_N is NULL, N is 2, T is 3");
+    c.refused(pm_grouped_swiglu(c, y, x, f32, w_E, nullptr, w_E, nullptr, PM_W_F32, index, index2, 2, 3, 2, 2, 2),
+              "grouped_swiglu: token_N is at 0x");
+    c.refused(pm_grouped_combine(c, y, x, f32, w_E, nullptr, PM_W_F32, index, index, nullptr, 2, 2, 2, 2, 2),
+              "grouped_combine: weight_N is NULL, token_N is not");
     c.ok(pm_gather(c, nullptr, nullptr, f32, nullptr, 0, 0, 2), "gather of no rows");
     c.ok(pm_combine(c, nullptr, nullptr, f32, nullptr, nullptr, 0, 3, 2), "combine of no rows");
     c.ok(pm_add(c, nullptr, nullptr, f32, 0, 2), "add of no rows");

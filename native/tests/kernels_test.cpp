@@ -242,6 +242,166 @@ void test_grouped_gemm() {
     }
 }
 
+// Experts of one shape, their tables as the header wants them, and which rows are whose. The pointers of an expert
+// without rows are NULL.
+struct Experts {
+    std::vector<Weight> weights;
+    std::vector<const void *> w_E, scale_E;
+    int32_t format;
+
+    Experts(int32_t format, const std::vector<int32_t> &rows_E, int64_t F, int64_t D, Random &random) : format(format) {
+        for (size_t e = 0; e < rows_E.size(); e++) weights.emplace_back(format, F, D, random, 0.3f);
+        for (size_t e = 0; e < rows_E.size(); e++) {
+            w_E.push_back(rows_E[e] > 0 ? weights[e].data() : nullptr);
+            scale_E.push_back(rows_E[e] > 0 ? weights[e].scale() : nullptr);
+        }
+    }
+
+    const void *const *scales() const { return format >= PM_W_F8_E4M3_B128 ? scale_E.data() : nullptr; }
+};
+
+struct GroupedShape {
+    int32_t T, D, F;
+    std::vector<int32_t> rows_E;
+    bool routed;  // else row n is token n
+};
+
+// One expert with more rows than a block; rows that stand in order, alone and twice; no rows at all. The last ones are
+// more than stay in the cache at once, and wide enough that a piece has several tiles.
+const std::vector<GroupedShape> kGrouped = {{3, 7, 5, {0, 0}, true},
+                                            {1, 69, 7, {1, 0, 1, 1}, true},
+                                            {4, 128, 131, {1, 1, 0, 5, 1, 2}, true},
+                                            {90, 257, 50, {3, 80, 0, 1}, true},
+                                            {7, 300, 130, {7}, false},
+                                            {1, 576, 1031, {1}, false},
+                                            {70, 40, 33, {0, 70}, false},
+                                            {2, 2048, 512, {1, 1, 1, 2, 1, 1}, true},
+                                            {3, 16, 2100, {2, 1, 2}, true},
+                                            {150, 140, 520, {149, 1, 0, 70}, true}};
+
+template <class Body>
+void each_grouped(const char *function, Body body) {
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (int32_t format : kFormats)
+            for (const GroupedShape &shape : kGrouped) {
+                std::string what = name(function, isa, {shape.T, shape.D, shape.F}) + " " + format_name(format);
+                Random random(kSeed);
+                std::vector<int32_t> offset_E1 = {0}, token_N;
+                std::vector<float> weight_N;
+                for (int32_t rows : shape.rows_E) offset_E1.push_back(offset_E1.back() + rows);
+                for (int32_t n = 0; n < offset_E1.back(); n++) {
+                    token_N.push_back(n % 3 == 1 ? (token_N.back() + 1) % shape.T : random.below(shape.T));
+                    weight_N.push_back(random.normal());
+                }
+                body(one, two, shape, format, offset_E1, token_N, weight_N, random, what);
+            }
+    }
+}
+
+// Bit for bit what the functions it is made of give, with NaN and infinity in their places.
+void test_grouped_swiglu() {
+    each_grouped("grouped_swiglu", [](const Context &one, const Context &two, const GroupedShape &shape, int32_t format,
+                                      const std::vector<int32_t> &offset_E1, const std::vector<int32_t> &token_N,
+                                      const std::vector<float> &, Random &random, const std::string &what) {
+        int32_t T = shape.T, D = shape.D, F = shape.F, N = offset_E1.back();
+        auto E = static_cast<int32_t>(shape.rows_E.size());
+        Experts gate(format, shape.rows_E, F, D, random), up(format, shape.rows_E, F, D, random);
+        std::vector<float> x_TD = random.normals(int64_t{T} * D), x_ND(area(N, D)), y_NF(area(N, F)), up_NF(area(N, F));
+        if (T > 2) x_TD[area(1, D) + 3] = kNan, x_TD[area(2, D)] = -kInf;
+        const int32_t *token = shape.routed ? token_N.data() : nullptr;
+        if (shape.routed)
+            one.ok(pm_gather(one, x_ND.data(), x_TD.data(), PM_F32, token, N, T, D), what);
+        else
+            x_ND = x_TD;
+        one.ok(pm_grouped_gemm(one, y_NF.data(), x_ND.data(), PM_F32, gate.w_E.data(), gate.scales(), format,
+                               offset_E1.data(), N, D, F, E),
+               what);
+        one.ok(pm_grouped_gemm(one, up_NF.data(), x_ND.data(), PM_F32, up.w_E.data(), up.scales(), format,
+                               offset_E1.data(), N, D, F, E),
+               what);
+        one.ok(pm_swiglu(one, y_NF.data(), y_NF.data(), up_NF.data(), PM_F32, N, F), what);
+        for (const Context *context : {&one, &two}) {
+            std::vector<float> fused_NF(area(N, F), -3);
+            context->ok(
+                pm_grouped_swiglu(*context, fused_NF.data(), x_TD.data(), PM_F32, gate.w_E.data(), gate.scales(),
+                                  up.w_E.data(), up.scales(), format, offset_E1.data(), token, N, T, D, F, E),
+                what);
+            expect_exact(y_NF, fused_NF, what);
+        }
+    });
+}
+
+void test_grouped_combine() {
+    each_grouped(
+        "grouped_combine", [](const Context &one, const Context &two, const GroupedShape &shape, int32_t format,
+                              const std::vector<int32_t> &offset_E1, const std::vector<int32_t> &token_N,
+                              const std::vector<float> &weight_N, Random &random, const std::string &what) {
+            int32_t T = shape.T, D = shape.D, F = shape.F, N = offset_E1.back();
+            auto E = static_cast<int32_t>(shape.rows_E.size());
+            Experts down(format, shape.rows_E, D, F, random);
+            std::vector<float> x_NF = random.normals(int64_t{N} * F), before_TD = random.normals(int64_t{T} * D),
+                               y_TD = before_TD, x_ND(area(N, D));
+            if (N > 2) x_NF[area(1, F) + 3] = kNan, x_NF[area(2, F)] = -kInf;
+            one.ok(pm_grouped_gemm(one, x_ND.data(), x_NF.data(), PM_F32, down.w_E.data(), down.scales(), format,
+                                   offset_E1.data(), N, F, D, E),
+                   what);
+            const int32_t *token = shape.routed ? token_N.data() : nullptr;
+            const float *weight = shape.routed ? weight_N.data() : nullptr;
+            if (shape.routed)
+                one.ok(pm_combine(one, y_TD.data(), x_ND.data(), PM_F32, token, weight, N, T, D), what);
+            else
+                one.ok(pm_add(one, y_TD.data(), x_ND.data(), PM_F32, T, D), what);
+            for (const Context *context : {&one, &two}) {
+                std::vector<float> fused_TD = before_TD;
+                context->ok(pm_grouped_combine(*context, fused_TD.data(), x_NF.data(), PM_F32, down.w_E.data(),
+                                               down.scales(), format, offset_E1.data(), token, weight, N, T, D, F, E),
+                            what);
+                expect_exact(y_TD, fused_TD, what);
+            }
+        });
+}
+
+// More rows than a call lays, and more products than it keeps, at once.
+void test_grouped_in_parts() {
+    constexpr int32_t N = 1500, T = 2, D = 40000, F = 3, E = 2;
+    Context context("");
+    for (int32_t format : {PM_W_F32, PM_W_INT8}) {
+        std::string what = std::string("grouped, in parts, ") + format_name(format);
+        Random random(kSeed);
+        std::vector<int32_t> offset_E1 = {0, N - 1, N}, token_N;
+        std::vector<float> weight_N;
+        for (int32_t n = 0; n < N; n++) token_N.push_back(random.below(T)), weight_N.push_back(random.normal());
+        Experts gate(format, {N - 1, 1}, F, D, random), up(format, {N - 1, 1}, F, D, random),
+            down(format, {N - 1, 1}, D, F, random);
+        std::vector<float> x_TD = random.normals(int64_t{T} * D), x_ND(area(N, D)), y_NF(area(N, F)), up_NF(area(N, F)),
+                           fused_NF(area(N, F));
+        context.ok(pm_gather(context, x_ND.data(), x_TD.data(), PM_F32, token_N.data(), N, T, D), what);
+        context.ok(pm_grouped_gemm(context, y_NF.data(), x_ND.data(), PM_F32, gate.w_E.data(), gate.scales(), format,
+                                   offset_E1.data(), N, D, F, E),
+                   what);
+        context.ok(pm_grouped_gemm(context, up_NF.data(), x_ND.data(), PM_F32, up.w_E.data(), up.scales(), format,
+                                   offset_E1.data(), N, D, F, E),
+                   what);
+        context.ok(pm_swiglu(context, y_NF.data(), y_NF.data(), up_NF.data(), PM_F32, N, F), what);
+        context.ok(
+            pm_grouped_swiglu(context, fused_NF.data(), x_TD.data(), PM_F32, gate.w_E.data(), gate.scales(),
+                              up.w_E.data(), up.scales(), format, offset_E1.data(), token_N.data(), N, T, D, F, E),
+            what);
+        expect_same_bits(y_NF, fused_NF, what + " swiglu");
+        std::vector<float> y_TD = x_TD, fused_TD = x_TD;
+        context.ok(pm_grouped_gemm(context, x_ND.data(), y_NF.data(), PM_F32, down.w_E.data(), down.scales(), format,
+                                   offset_E1.data(), N, F, D, E),
+                   what);
+        context.ok(pm_combine(context, y_TD.data(), x_ND.data(), PM_F32, token_N.data(), weight_N.data(), N, T, D),
+                   what);
+        context.ok(pm_grouped_combine(context, fused_TD.data(), y_NF.data(), PM_F32, down.w_E.data(), down.scales(),
+                                      format, offset_E1.data(), token_N.data(), weight_N.data(), N, T, D, F, E),
+                   what);
+        expect_same_bits(y_TD, fused_TD, what + " combine");
+    }
+}
+
 void test_rms_norm() {
     for (const std::string &isa : instruction_sets()) {
         Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
@@ -856,6 +1016,9 @@ int main(int argc, char **argv) {
                 {"e4m3_codes", test_e4m3_codes},
                 {"e4m3_exact_path", test_e4m3_exact_path},
                 {"grouped_gemm", test_grouped_gemm},
+                {"grouped_swiglu", test_grouped_swiglu},
+                {"grouped_combine", test_grouped_combine},
+                {"grouped_in_parts", test_grouped_in_parts},
                 {"rms_norm", test_rms_norm},
                 {"mla_query", test_mla_query},
                 {"mla_output", test_mla_output},

@@ -63,23 +63,54 @@ final class Contract {
     }
 
     static Contract groupedGemm(boolean device, Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
-        var c = new Contract("groupedGemm", device).result("y_NF", y_NF).input("x_ND", x_ND);
-        c.set('E', w_E.E(), "w_E", w_E);
-        c.set('F', w_E.F(), "w_E", w_E);
-        c.set('D', w_E.D(), "w_E", w_E);
-        c.place("w_E", w_E, w_E.address_E);
-        if (w_E.scaleAddress_E != null) c.place("w_E", w_E, w_E.scaleAddress_E);
-        // A table's segment does not keep alive what its addresses point to.
-        c.alive(w_E.alive(), "w_E", w_E);
-        int E = c.of('E');
-        c.type("offset_E1", offset_E1, DType.I32);
+        return new Contract("groupedGemm", device)
+                .result("y_NF", y_NF)
+                .input("x_ND", x_ND)
+                .experts("w_E", "FD", w_E)
+                .offsets(offset_E1, "w_E", w_E);
+    }
+
+    static Contract groupedSwiglu(
+            boolean device,
+            Tensor y_NF,
+            Tensor x_TD,
+            ExpertTable gate_E,
+            ExpertTable up_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N) {
+        var c = new Contract("groupedSwiglu", device)
+                .result("y_NF", y_NF)
+                .input("x_TD", x_TD)
+                .experts("gate_E", "FD", gate_E)
+                .experts("up_E", "FD", up_E);
+        c.require(gate_E.format() == up_E.format(), "gate_E is %s, up_E is %s: formats differ", gate_E, up_E);
+        c.offsets(offset_E1, "gate_E", gate_E);
+        if (token_N != null) return c.index("token_N", token_N);
+        c.require(c.of('N') == c.of('T'), "y_NF is %s, x_TD is %s: without token_N, N is T", y_NF, x_TD);
+        return c;
+    }
+
+    static Contract groupedCombine(
+            boolean device,
+            Tensor y_TD,
+            Tensor x_NF,
+            ExpertTable w_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N,
+            @Nullable Tensor weight_N) {
+        var c = new Contract("groupedCombine", device)
+                .result("y_TD", y_TD)
+                .input("x_NF", x_NF)
+                .experts("w_E", "DF", w_E)
+                .offsets(offset_E1, "w_E", w_E);
         c.require(
-                offset_E1.rank() == 1 && c.dim("offset_E1", offset_E1, 0, offset_E1) == E + 1L,
-                "w_E is %s, offset_E1 is %s: it takes E + 1 offsets",
-                w_E,
-                offset_E1);
-        c.aligned("offset_E1", offset_E1);
-        c.place("offset_E1", offset_E1, offset_E1);
+                (token_N == null) == (weight_N == null),
+                "token_N is %s, weight_N is %s: both or none",
+                token_N,
+                weight_N);
+        if (token_N != null && weight_N != null)
+            return c.index("token_N", token_N).input("weight_N", weight_N);
+        c.require(c.of('N') == c.of('T'), "y_TD is %s, x_NF is %s: without token_N, N is T", y_TD, x_NF);
         return c;
     }
 
@@ -275,6 +306,31 @@ final class Contract {
         return this;
     }
 
+    /** @param letters of each expert's matrix */
+    private Contract experts(String name, String letters, ExpertTable w_E) {
+        set('E', w_E.E(), name, w_E);
+        set(letters.charAt(0), w_E.F(), name, w_E);
+        set(letters.charAt(1), w_E.D(), name, w_E);
+        place(name, w_E, w_E.address_E);
+        if (w_E.scaleAddress_E != null) place(name, w_E, w_E.scaleAddress_E);
+        // A table's segment does not keep alive what its addresses point to.
+        alive(w_E.alive(), name, w_E);
+        return this;
+    }
+
+    private Contract offsets(Tensor offset_E1, String name, ExpertTable w_E) {
+        type("offset_E1", offset_E1, DType.I32);
+        require(
+                offset_E1.rank() == 1 && dim("offset_E1", offset_E1, 0, offset_E1) == w_E.E() + 1L,
+                "%s is %s, offset_E1 is %s: it takes E + 1 offsets",
+                name,
+                w_E,
+                offset_E1);
+        aligned("offset_E1", offset_E1);
+        place("offset_E1", offset_E1, offset_E1);
+        return this;
+    }
+
     private Contract unscaled(String name, String letters, Weight w) {
         require(
                 w.format() == QuantFormat.F32 || w.format() == QuantFormat.BF16,
@@ -387,7 +443,7 @@ final class Contract {
             throw new IllegalStateException("%s: %s is %s, whose memory is closed".formatted(function, name, shown));
     }
 
-    private void require(boolean holds, String message, Object... arguments) {
+    private void require(boolean holds, String message, @Nullable Object... arguments) {
         if (!holds) throw new IllegalArgumentException(function + ": " + message.formatted(arguments));
     }
 

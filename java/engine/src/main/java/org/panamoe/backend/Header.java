@@ -18,7 +18,7 @@ import java.util.Map;
 
 /** The functions of panamoe.h as one library exports them, in the header's order; HeaderTest compares the two. */
 final class Header {
-    static final int ABI = 3;
+    static final int ABI = 4;
     static final int OK = 0;
     static final int F32 = 0;
     static final int CACHE_F32 = 0;
@@ -48,6 +48,8 @@ final class Header {
     final MethodHandle rmsNorm;
     final MethodHandle gemm;
     final MethodHandle groupedGemm;
+    final MethodHandle groupedSwiglu;
+    final MethodHandle groupedCombine;
     final MethodHandle mlaQuery;
     final MethodHandle latentAppend;
     final MethodHandle mlaAttention;
@@ -90,6 +92,41 @@ final class Header {
                 ADDRESS,
                 JAVA_INT,
                 ADDRESS,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
+        groupedSwiglu = status(
+                "pm_grouped_swiglu",
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
+        groupedCombine = status(
+                "pm_grouped_combine",
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
                 JAVA_INT,
                 JAVA_INT,
                 JAVA_INT,

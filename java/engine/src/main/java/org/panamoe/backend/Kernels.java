@@ -1,6 +1,7 @@
 package org.panamoe.backend;
 
 import java.lang.foreign.Arena;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -54,6 +55,24 @@ public interface Kernels extends AutoCloseable {
     void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD);
 
     void groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1);
+
+    /** @param token_N null where row n of the call is row n of {@code x_TD} */
+    void groupedSwiglu(
+            Tensor y_NF, Tensor x_TD, ExpertTable gate_E, ExpertTable up_E, Tensor offset_E1, @Nullable Tensor token_N);
+
+    /**
+     * Adds to {@code y_TD}.
+     *
+     * @param w_E the experts' [D, F]
+     * @param token_N null, as then {@code weight_N} is, where row n of the call is added to row n, unweighted
+     */
+    void groupedCombine(
+            Tensor y_TD,
+            Tensor x_NF,
+            ExpertTable w_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N,
+            @Nullable Tensor weight_N);
 
     /** @param kvB the checkpoint's kv_b_proj, [H * (P + U), C] */
     void mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope);

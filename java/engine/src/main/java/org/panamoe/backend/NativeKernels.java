@@ -149,6 +149,72 @@ final class NativeKernels implements Kernels {
     }
 
     @Override
+    public void groupedSwiglu(
+            Tensor y_NF,
+            Tensor x_TD,
+            ExpertTable gate_E,
+            ExpertTable up_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N) {
+        var c = Contract.groupedSwiglu(device, y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
+        int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        try {
+            call("groupedSwiglu", () -> (int) pm.groupedSwiglu.invokeExact(
+                    context,
+                    y_NF.data,
+                    x_TD.data,
+                    Header.F32,
+                    gate_E.address_E.data,
+                    data(gate_E.scaleAddress_E),
+                    up_E.address_E.data,
+                    data(up_E.scaleAddress_E),
+                    gate_E.format().id,
+                    offset_E1.data,
+                    data(token_N),
+                    N,
+                    T,
+                    D,
+                    F,
+                    E));
+        } finally {
+            Reference.reachabilityFence(gate_E);
+            Reference.reachabilityFence(up_E);
+        }
+    }
+
+    @Override
+    public void groupedCombine(
+            Tensor y_TD,
+            Tensor x_NF,
+            ExpertTable w_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N,
+            @Nullable Tensor weight_N) {
+        var c = Contract.groupedCombine(device, y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
+        int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        try {
+            call("groupedCombine", () -> (int) pm.groupedCombine.invokeExact(
+                    context,
+                    y_TD.data,
+                    x_NF.data,
+                    Header.F32,
+                    w_E.address_E.data,
+                    data(w_E.scaleAddress_E),
+                    w_E.format().id,
+                    offset_E1.data,
+                    data(token_N),
+                    data(weight_N),
+                    N,
+                    T,
+                    D,
+                    F,
+                    E));
+        } finally {
+            Reference.reachabilityFence(w_E);
+        }
+    }
+
+    @Override
     public void mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
         var c = Contract.mlaQuery(device, q_THX, q_THPR, kvB, position_T, rope);
         int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R'), S = c.of('S');

@@ -7,6 +7,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -95,6 +96,46 @@ final class ReferenceKernels implements Kernels {
             }
             for (int e = 0; e < E; e++) gemm(y_NF, x_ND, w_E.w_E.get(e), offset_E1.getInt(e), offset_E1.getInt(e + 1));
         });
+    }
+
+    @Override
+    public void groupedSwiglu(
+            Tensor y_NF,
+            Tensor x_TD,
+            ExpertTable gate_E,
+            ExpertTable up_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N) {
+        var c = Contract.groupedSwiglu(false, y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
+        int N = c.of('N'), D = c.of('D'), F = c.of('F');
+        try (var local = Arena.ofConfined()) {
+            var x_ND = x_TD;
+            if (token_N != null) {
+                x_ND = Tensor.allocate(local, DType.F32, N, D);
+                gather(x_ND, x_TD, token_N);
+            }
+            Tensor gate_NF = Tensor.allocate(local, DType.F32, N, F), up_NF = Tensor.allocate(local, DType.F32, N, F);
+            groupedGemm(gate_NF, x_ND, gate_E, offset_E1);
+            groupedGemm(up_NF, x_ND, up_E, offset_E1);
+            swiglu(y_NF, gate_NF, up_NF);
+        }
+    }
+
+    @Override
+    public void groupedCombine(
+            Tensor y_TD,
+            Tensor x_NF,
+            ExpertTable w_E,
+            Tensor offset_E1,
+            @Nullable Tensor token_N,
+            @Nullable Tensor weight_N) {
+        var c = Contract.groupedCombine(false, y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
+        try (var local = Arena.ofConfined()) {
+            var x_ND = Tensor.allocate(local, DType.F32, c.of('N'), c.of('D'));
+            groupedGemm(x_ND, x_NF, w_E, offset_E1);
+            if (token_N != null && weight_N != null) combine(y_TD, x_ND, token_N, weight_N);
+            else add(y_TD, x_ND);
+        }
     }
 
     /** Rows [from, to) of y are w times those rows of x. A row of w is decoded once and used for all rows of x. */

@@ -19,6 +19,9 @@ final class InvarianceTest {
     private static final long SEED = 4711;
     private static final int T = 37;
 
+    /** Where each expert but the last begins among the tokens; the last one takes them all. */
+    private static final int[] CHOICES = {0, 1, 1, 20, 22, T};
+
     /** Kernels take other ways for one row, for a few and for many: all cuts must give the same. */
     private static final List<Integer> CUTS = List.of(1, 2, 3, 5, 16);
 
@@ -118,6 +121,8 @@ final class InvarianceTest {
                                 .flatMap(format -> Stream.of(
                                         gemm(make, format),
                                         groupedGemm(make, format),
+                                        groupedSwiglu(make, format),
+                                        groupedCombine(make, format),
                                         mlaQuery(make, format),
                                         mlaOutput(make, format))))
                 .flatMap(functions -> functions)
@@ -192,6 +197,65 @@ final class InvarianceTest {
             on.kernels.groupedGemm(y_NF, on.in(x_ND.rows(from, to)), on.in(w_E), on.in(offset_E1));
             return on.floats(y_NF);
         });
+    }
+
+    /** Expert e takes the tokens from cut to cut, and each token's row a second time goes to the last expert. */
+    private static Function groupedSwiglu(Given make, QuantFormat format) {
+        int D = 530, F = 131;
+        var x_TD = make.floats(1, T, D);
+        var gate_E = make.weights(format, CHOICES.length, F, D);
+        var up_E = make.weights(format, CHOICES.length, F, D);
+        return new Function("groupedSwiglu " + format, format, (on, from, to) -> {
+            int rows = to - from;
+            var y_NF = on.out(2L * rows, F);
+            on.kernels.groupedSwiglu(
+                    y_NF,
+                    on.in(x_TD.rows(from, to)),
+                    on.in(gate_E),
+                    on.in(up_E),
+                    on.in(offsetsTwice(make, from, to)),
+                    on.in(make.ints(2 * rows, n -> n % rows)));
+            return sideBySide(on.floats(y_NF), rows, F);
+        });
+    }
+
+    private static Function groupedCombine(Given make, QuantFormat format) {
+        int D = 131, F = 530;
+        Tensor y_TD = make.floats(1, T, D), x_NF = make.floats(1, 2L * T, F), weight_N = make.floats(2, 2L * T);
+        var w_E = make.weights(format, CHOICES.length, /* F= */ D, /* D= */ F);
+        return new Function("groupedCombine " + format, format, (on, from, to) -> {
+            int rows = to - from;
+            var sum_TD = on.in(y_TD.rows(from, to));
+            Tensor some_NF = on.out(2L * rows, F), some_N = on.out(2L * rows);
+            on.kernels.copy(some_NF.rows(0, rows), x_NF.rows(from, to));
+            on.kernels.copy(some_NF.rows(rows, 2L * rows), x_NF.rows((long) T + from, (long) T + to));
+            on.kernels.copy(some_N.rows(0, rows), weight_N.rows(from, to));
+            on.kernels.copy(some_N.rows(rows, 2L * rows), weight_N.rows((long) T + from, (long) T + to));
+            on.kernels.groupedCombine(
+                    sum_TD,
+                    some_NF,
+                    on.in(w_E),
+                    on.in(offsetsTwice(make, from, to)),
+                    on.in(make.ints(2 * rows, n -> n % rows)),
+                    some_N);
+            return on.floats(sum_TD);
+        });
+    }
+
+    private static Tensor offsetsTwice(Given make, int from, int to) {
+        return make.ints(
+                CHOICES.length + 1,
+                e -> e == CHOICES.length ? 2 * (to - from) : Math.clamp(CHOICES[e], from, to) - from);
+    }
+
+    /** A token's two rows, one behind the other. */
+    private static float[] sideBySide(float[] values, int rows, int width) {
+        var joined = new float[values.length];
+        for (int t = 0; t < rows; t++) {
+            System.arraycopy(values, t * width, joined, 2 * t * width, width);
+            System.arraycopy(values, (rows + t) * width, joined, (2 * t + 1) * width, width);
+        }
+        return joined;
     }
 
     private static Function mlaQuery(Given make, QuantFormat format) {

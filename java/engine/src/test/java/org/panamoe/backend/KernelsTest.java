@@ -62,6 +62,7 @@ final class KernelsTest {
             case QuantFormat format -> format;
             case Gemm gemm -> gemm.format;
             case Grouped grouped -> grouped.format;
+            case Fused fused -> fused.format;
             case Heads heads -> heads.format;
             default -> QuantFormat.F32;
         };
@@ -262,6 +263,93 @@ final class KernelsTest {
             var y_NF = on.out(N, F);
             on.kernels.groupedGemm(y_NF, on.in(given.x_ND), on.in(given.w_E), on.in(given.offset_E1));
             assertProduct(shape, shape.format, values(given.expected_NF), on.floats(y_NF), F, D);
+        }
+    }
+
+    /** @param T tokens of which each row is one; 0: row n is token n */
+    record Fused(int T, int D, int F, List<Integer> offset_E1, QuantFormat format) {
+        int N() {
+            return offset_E1.getLast();
+        }
+
+        int E() {
+            return offset_E1.size() - 1;
+        }
+
+        boolean routed() {
+            return T > 0;
+        }
+
+        int tokens() {
+            return routed() ? T : N();
+        }
+    }
+
+    static Stream<Arguments> fused() {
+        var shapes = new ArrayList<Fused>();
+        for (var format : QuantFormat.values()) {
+            shapes.add(new Fused(3, 64, 32, List.of(0, 0, 0), format));
+            shapes.add(new Fused(0, 7, 5, List.of(0, 0), format));
+            shapes.add(new Fused(1, 1, 1, List.of(0, 1), format));
+            shapes.add(new Fused(1, 576, 69, List.of(0, 1, 1, 2, 3), format)); // decode: a token and three experts
+            shapes.add(new Fused(5, 129, 131, List.of(0, 1, 2, 7, 7, 20), format));
+            shapes.add(new Fused(80, 69, 65, List.of(0, 0, 70, 71, 160), format));
+            shapes.add(new Fused(0, 300, 257, List.of(0, 7), format));
+            shapes.add(new Fused(0, 130, 70, List.of(0, 67), format));
+        }
+        shapes.add(new Fused(1, 7168, 512, List.of(0, 1, 2, 3, 4), QuantFormat.F8_E4M3_B128));
+        return eachWith(shapes);
+    }
+
+    /** Bit for bit what gather, groupedGemm, groupedGemm and swiglu of the same back end give; a NaN stays in its row. */
+    @ParameterizedTest
+    @MethodSource("fused")
+    void groupedSwiglu(Variant variant, Fused shape) {
+        int N = shape.N(), D = shape.D, F = shape.F;
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            var host_TD = make.floats(1, shape.tokens(), D);
+            if (shape.tokens() > 2) host_TD.setFloat(D + D / 2, Float.NaN);
+            if (shape.tokens() > 3) host_TD.setFloat(2L * D, Float.NEGATIVE_INFINITY);
+            Tensor x_TD = on.in(host_TD), token_N = on.in(make.ints(N, n -> make.random.nextInt(shape.tokens())));
+            var gate_E = on.in(make.weights(shape.format, shape.E(), F, D));
+            var up_E = on.in(make.weights(shape.format, shape.E(), F, D));
+            var offset_E1 = on.in(make.ints(shape.E() + 1, shape.offset_E1::get));
+            Tensor x_ND = on.out(N, D), expected_NF = on.out(N, F), up_NF = on.out(N, F), y_NF = on.out(N, F);
+            if (shape.routed()) on.kernels.gather(x_ND, x_TD, token_N);
+            else on.kernels.copy(x_ND, x_TD);
+            on.kernels.groupedGemm(expected_NF, x_ND, gate_E, offset_E1);
+            on.kernels.groupedGemm(up_NF, x_ND, up_E, offset_E1);
+            on.kernels.swiglu(expected_NF, expected_NF, up_NF);
+            on.kernels.groupedSwiglu(y_NF, x_TD, gate_E, up_E, offset_E1, shape.routed() ? token_N : null);
+            assertSame(shape, on.floats(expected_NF), on.floats(y_NF));
+        }
+    }
+
+    /** Bit for bit what groupedGemm and combine, or without tokens add, of the same back end give. */
+    @ParameterizedTest
+    @MethodSource("fused")
+    void groupedCombine(Variant variant, Fused shape) {
+        int T = shape.tokens(), N = shape.N(), D = shape.D, F = shape.F;
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            Tensor host_NF = make.floats(1, N, F), host_TD = make.floats(1, T, D);
+            if (N > 2) host_NF.setFloat(F + F / 2, Float.NaN);
+            if (N > 3) host_NF.setFloat(2L * F, Float.POSITIVE_INFINITY);
+            Tensor x_NF = on.in(host_NF), weight_N = on.in(make.floats(2.5f, N));
+            var token_N = on.in(make.ints(N, n -> make.random.nextInt(T)));
+            var w_E = on.in(make.weights(shape.format, shape.E(), /* F= */ D, /* D= */ F));
+            var offset_E1 = on.in(make.ints(shape.E() + 1, shape.offset_E1::get));
+            Tensor x_ND = on.out(N, D), expected_TD = on.in(host_TD), y_TD = on.in(host_TD);
+            on.kernels.groupedGemm(x_ND, x_NF, w_E, offset_E1);
+            if (shape.routed()) {
+                on.kernels.combine(expected_TD, x_ND, token_N, weight_N);
+                on.kernels.groupedCombine(y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
+            } else {
+                on.kernels.add(expected_TD, x_ND);
+                on.kernels.groupedCombine(y_TD, x_NF, w_E, offset_E1, null, null);
+            }
+            assertSame(shape, on.floats(expected_TD), on.floats(y_TD));
         }
     }
 

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -82,6 +83,45 @@ final class RefusalTest {
                 "groupedGemm: w_E is 2 x BF16[3, 4], offset_E1 is I32[2]: it takes E + 1 offsets",
                 on -> on.kernels.groupedGemm(
                         f32(on, 6, 3), f32(on, 6, 4), experts(on, QuantFormat.BF16, 3, 4), i32(on, 0, 6)));
+        wrong(
+                "groupedSwiglu: x_TD is F32[5, 4], gate_E is 2 x BF16[3, 5]: D differs",
+                on -> swiglu(on, experts(on, QuantFormat.BF16, 3, 5), experts(on, QuantFormat.BF16, 3, 5), 0, 2, 6));
+        wrong(
+                "groupedSwiglu: y_NF is F32[6, 3], up_E is 2 x F32[4, 4]: F differs",
+                on -> swiglu(on, experts(on, QuantFormat.F32, 3, 4), experts(on, QuantFormat.F32, 4, 4), 0, 2, 6));
+        wrong(
+                "groupedSwiglu: gate_E is 2 x F32[3, 4], up_E is 2 x BF16[3, 4]: formats differ",
+                on -> swiglu(on, experts(on, QuantFormat.F32, 3, 4), experts(on, QuantFormat.BF16, 3, 4), 0, 2, 6));
+        wrong(
+                "groupedSwiglu: gate_E is 2 x F32[3, 4], offset_E1 is I32[2]: it takes E + 1 offsets",
+                on -> swiglu(on, experts(on, QuantFormat.F32, 3, 4), experts(on, QuantFormat.F32, 3, 4), 0, 6));
+        wrong(
+                "groupedSwiglu: y_NF is F32[6, 3], x_TD is F32[5, 4]: without token_N, N is T",
+                on -> on.kernels.groupedSwiglu(
+                        f32(on, 6, 3),
+                        f32(on, 5, 4),
+                        experts(on, QuantFormat.F32, 3, 4),
+                        experts(on, QuantFormat.F32, 3, 4),
+                        i32(on, 0, 2, 6),
+                        null));
+        wrong(
+                "groupedCombine: y_TD is F32[5, 4], w_E is 2 x F32[3, 4]: D differs",
+                on -> combine(on, experts(on, QuantFormat.F32, 3, 4), f32(on, 2), 0, 1));
+        wrong(
+                "groupedCombine: x_NF is F32[2, 3], weight_N is F32[3]: N differs",
+                on -> combine(on, experts(on, QuantFormat.F32, 4, 3), f32(on, 3), 0, 1));
+        wrong(
+                "groupedCombine: token_N is I32[2], weight_N is null: both or none",
+                on -> combine(on, experts(on, QuantFormat.F32, 4, 3), null, 0, 1));
+        wrong(
+                "groupedCombine: y_TD is F32[5, 4], x_NF is F32[2, 3]: without token_N, N is T",
+                on -> on.kernels.groupedCombine(
+                        f32(on, 5, 4),
+                        f32(on, 2, 3),
+                        experts(on, QuantFormat.F32, 4, 3),
+                        i32(on, 0, 1, 2),
+                        null,
+                        null));
         wrong(
                 "rmsNorm: y_TD is F32[2, 4], w_D is F32[3]: D differs",
                 on -> on.kernels.rmsNorm(f32(on, 2, 4), f32(on, 2, 4), vector(on, 3), 1e-6f));
@@ -201,6 +241,20 @@ final class RefusalTest {
                 "offset_E1[2] is 5",
                 on -> on.kernels.groupedGemm(
                         f32(on, 6, 3), f32(on, 6, 4), experts(on, QuantFormat.BF16, 3, 4), i32(on, 0, 2, 5)));
+        // A device tells in the name of the function that these are made of.
+        wrongIndex("token_N[1] is 5, T is 5", on -> combine(on, experts(on, QuantFormat.BF16, 4, 3), f32(on, 2), 0, 5));
+        wrongIndex(
+                "token_N[0] is -1, T is 5",
+                on -> on.kernels.groupedSwiglu(
+                        f32(on, 2, 3),
+                        f32(on, 5, 4),
+                        experts(on, QuantFormat.F8_E4M3_B128, 3, 4),
+                        experts(on, QuantFormat.F8_E4M3_B128, 3, 4),
+                        i32(on, 0, 1, 2),
+                        i32(on, -1, 0)));
+        wrongIndex(
+                "offset_E1[1] is 7",
+                on -> swiglu(on, experts(on, QuantFormat.F32, 3, 4), experts(on, QuantFormat.F32, 3, 4), 0, 7, 6));
         wrongIndex(
                 "position_T[1] is 8, S is 8",
                 on -> on.kernels.mlaQuery(
@@ -263,6 +317,21 @@ final class RefusalTest {
         wrong("gemm: w_FD is F32[2, 2] and overlaps y_TF", on -> {
             var memory = f32(on, 2, 2);
             on.kernels.gemm(memory, f32(on, 2, 2), Weight.of(memory));
+        });
+        wrong("groupedCombine: x_NF is F32[2, 2] and overlaps y_TD", on -> {
+            var memory = f32(on, 3, 2);
+            on.kernels.groupedCombine(
+                    memory.rows(0, 2),
+                    memory.rows(1, 3),
+                    experts(on, QuantFormat.F32, 2, 2),
+                    i32(on, 0, 1, 2),
+                    null,
+                    null);
+        });
+        wrong("groupedSwiglu: x_TD is F32[2, 2] and overlaps y_NF", on -> {
+            var memory = f32(on, 2, 2);
+            var experts = experts(on, QuantFormat.F32, 2, 2);
+            on.kernels.groupedSwiglu(memory, memory, experts, experts, i32(on, 0, 1, 2), null);
         });
         wrong("copy: to and from overlap", on -> {
             var memory = f32(on, 3, 4);
@@ -401,6 +470,17 @@ final class RefusalTest {
     private static void route(On on, Tensor score_TE, Tensor bias_E, Tensor share_TK, Tensor offset_E1) {
         var routes = new Routes(i32(on, new int[6]).as(2, 3), share_TK, offset_E1, i32(on, new int[6]), f32(on, 6));
         on.kernels.route(routes, score_TE, bias_E, RULE);
+    }
+
+    /** Six rows of five tokens. */
+    private static void swiglu(On on, ExpertTable gate_E, ExpertTable up_E, int... offset_E1) {
+        on.kernels.groupedSwiglu(
+                f32(on, 6, 3), f32(on, 5, 4), gate_E, up_E, i32(on, offset_E1), i32(on, 0, 1, 2, 3, 4, 4));
+    }
+
+    /** Two rows of five tokens, one for each expert. */
+    private static void combine(On on, ExpertTable w_E, @Nullable Tensor weight_N, int... token_N) {
+        on.kernels.groupedCombine(f32(on, 5, 4), f32(on, 2, 3), w_E, i32(on, 0, 1, 2), i32(on, token_N), weight_N);
     }
 
     private static void query(On on, Tensor q_THX, Tensor q_THPR, Weight kvB) {

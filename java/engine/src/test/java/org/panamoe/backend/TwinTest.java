@@ -167,6 +167,8 @@ final class TwinTest {
             cases.add(groupedGemm(make, format, 256, 128, 0, 1, 1, 9, 11, 40));
             cases.add(groupedGemm(make, format, 200, 130, 0, 0, 3, 3));
             cases.add(groupedGemm(make, format, 128, 128, 0, 0, 130, 131));
+            cases.add(groupedCombine(make, format, 256, 130, 0, 1, 1, 9, 40));
+            cases.add(groupedCombine(make, format, 128, 128, 0, 130));
             cases.add(mlaQuery(make, format, 3, 3, 33, 20, 72, 8));
             cases.add(mlaQuery(make, format, 2, 2, 128, 128, 512, 64));
             cases.add(mlaOutput(make, format, 3, 3, 33, 20, 72));
@@ -286,6 +288,23 @@ final class TwinTest {
             var there = w_E.stream().map(w_FD -> aligned(on, w_FD)).toList();
             on.kernels.groupedGemm(y_NF, on.in(x_ND), new ExpertTable(on.kernels, on.arena, there), on.in(offset_E1));
             return on.floats(y_NF);
+        });
+    }
+
+    /** Products of whole numbers, weighted by powers of two; all of swiglu but its exp is groupedGemm and gather. */
+    private static Case groupedCombine(Given make, QuantFormat format, int F, int D, int... offsets) {
+        int T = 7, N = offsets[offsets.length - 1], E = offsets.length - 1;
+        Tensor y_TD = whole(make, T, D), x_NF = whole(make, N, F), weight_N = Tensor.allocate(ARENA, DType.F32, N);
+        for (int n = 0; n < N; n++) weight_N.setFloat(n, (float) Math.scalb(1.0, make.random.nextInt(-3, 2)));
+        var w_E =
+                Stream.generate(() -> wholeWeight(make, format, D, F)).limit(E).toList();
+        Tensor offset_E1 = make.ints(E + 1, e -> offsets[e]), token_N = make.ints(N, n -> make.random.nextInt(T));
+        return new Case("groupedCombine %s %d experts, %d x %d x %d".formatted(format, E, N, F, D), on -> {
+            var there = on.in(y_TD);
+            var experts = new ExpertTable(
+                    on.kernels, on.arena, w_E.stream().map(w -> aligned(on, w)).toList());
+            on.kernels.groupedCombine(there, on.in(x_NF), experts, on.in(offset_E1), on.in(token_N), on.in(weight_N));
+            return on.floats(there);
         });
     }
 
