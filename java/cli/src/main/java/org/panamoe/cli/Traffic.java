@@ -76,7 +76,7 @@ final class Traffic implements Observer {
     }
 
     @Override
-    public void feedForward(int layer, Tensor y_TD) {
+    public void afterFeedForward(int layer, Tensor x_TD) {
         if (!decoding) return;
         if (layer == 0) bytes += mainBytes;
         if (layer == layers) bytes += mtpBytes;

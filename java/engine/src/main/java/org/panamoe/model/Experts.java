@@ -26,17 +26,9 @@ final class Experts {
 
     /** y[t] += the sum over the experts of token t of share * (silu(x Wg) * (x Wu)) Wd. */
     void addTo(Tensor y_TD, Tensor x_TD, Routes routes) {
-        int N = routes.token_N().dim(0);
-        var x_ND = workspace.x_ND.rows(N);
-        var gate_NF = workspace.gate_NF.rows(N);
-        var up_NF = workspace.up_NF.rows(N);
-        var y_ND = workspace.y_ND.rows(N);
-        kernels.gather(x_ND, x_TD, routes.token_N());
-        kernels.groupedGemm(gate_NF, x_ND, gate_E, routes.offset_E1());
-        kernels.groupedGemm(up_NF, x_ND, up_E, routes.offset_E1());
-        kernels.swiglu(gate_NF, gate_NF, up_NF);
-        kernels.groupedGemm(y_ND, gate_NF, down_E, routes.offset_E1());
-        kernels.combine(y_TD, y_ND, routes.token_N(), routes.weight_N());
+        var hidden_NF = workspace.hidden_NF.rows(routes.token_N().dim(0));
+        kernels.groupedSwiglu(hidden_NF, x_TD, gate_E, up_E, routes.offset_E1(), routes.token_N());
+        kernels.groupedCombine(y_TD, hidden_NF, down_E, routes.offset_E1(), routes.token_N(), routes.weight_N());
     }
 
     private ExpertTable table(Weights weights, Arena arena, int layer, String matrix, int F, int D) {

@@ -31,14 +31,12 @@ final class Layer {
 
     void forward(Tensor x_TD, Step step) {
         var normed_TD = workspace.normed_TD.rows(step.T());
-        var y_TD = workspace.y_TD.rows(step.T());
+        step.observer().residual(index, x_TD);
         kernels.rmsNorm(normed_TD, x_TD, attentionNorm_D, eps);
-        attention.forward(y_TD, normed_TD, step);
-        step.observer().attention(index, y_TD);
-        kernels.add(x_TD, y_TD);
+        attention.addTo(x_TD, normed_TD, step);
+        step.observer().afterAttention(index, x_TD);
         kernels.rmsNorm(normed_TD, x_TD, ffnNorm_D, eps);
-        ffn.forward(y_TD, normed_TD, step);
-        step.observer().feedForward(index, y_TD);
-        kernels.add(x_TD, y_TD);
+        ffn.addTo(x_TD, normed_TD, step);
+        step.observer().afterFeedForward(index, x_TD);
     }
 }

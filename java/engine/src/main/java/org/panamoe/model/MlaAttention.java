@@ -1,6 +1,7 @@
 package org.panamoe.model;
 
 import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.ExpertTable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.Tensor;
@@ -26,7 +27,7 @@ final class MlaAttention {
     private final Weight latentDown_XD;
     private final Weight latentNorm_C;
     private final Weight kvB;
-    private final Weight output;
+    private final ExpertTable output;
 
     MlaAttention(Weights weights, Kernels kernels, Workspace workspace, int layer) {
         config = weights.config();
@@ -49,10 +50,11 @@ final class MlaAttention {
         latentDown_XD = weights.weight(name + "kv_a_proj_with_mqa.weight", C + R, D);
         latentNorm_C = weights.weight(name + "kv_a_layernorm.weight", C);
         kvB = weights.weight(name + "kv_b_proj.weight", H * (P + U), C);
-        output = weights.weight(name + "o_proj.weight", D, H * U);
+        output = weights.expert(name + "o_proj.weight", D, H * U);
     }
 
-    void forward(Tensor y_TD, Tensor x_TD, Step step) {
+    /** y += what attention makes of x. */
+    void addTo(Tensor y_TD, Tensor x_TD, Step step) {
         int T = step.T(), H = config.numAttentionHeads();
         var pages = step.cache().pages(layer);
         var rope = step.cache().rope();
@@ -71,7 +73,7 @@ final class MlaAttention {
         kernels.mlaAttention(o_THC, q_THX, pages, rows, softmaxScale);
         var o_THU = workspace.o_THU.rows(T);
         kernels.mlaOutput(o_THU, o_THC, kvB);
-        kernels.gemm(y_TD, o_THU.as(T, (long) H * o_THU.dim(2)), output);
+        kernels.groupedCombine(y_TD, o_THU.as(T, (long) H * o_THU.dim(2)), output, step.offset_11(), null, null);
     }
 
     private Tensor queryLatent(Tensor x_TD, int T) {

@@ -107,10 +107,7 @@ public final class Model implements AutoCloseable {
         var step = Step.of(batch, cache, workspace, observer);
         var x_TD = workspace.x_TD.rows(step.T());
         kernels.embed(x_TD, embedding_VD, workspace.token_T.fill(step.T(), batch.token_T));
-        for (int i = 0; i < layers.length; i++) {
-            observer.residual(i, x_TD);
-            layers[i].forward(x_TD, step);
-        }
+        for (var layer : layers) layer.forward(x_TD, step);
         observer.residual(layers.length, x_TD);
         var hidden = hidden_TD.rows(step.T());
         kernels.rmsNorm(hidden, x_TD, norm_D, config.rmsNormEps());

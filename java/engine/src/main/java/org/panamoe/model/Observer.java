@@ -17,14 +17,16 @@ public interface Observer {
         return true;
     }
 
-    /** The residual stream, in the memory of the back end: the embedding for layer 0, else what layer - 1 left. */
+    /** The residual stream, in the memory of the back end: the embedding for layer 0, else what layer - 1 left. The MTP
+     * module, layer numHiddenLayers, begins with its own.
+     */
     default void residual(int layer, Tensor x_TD) {}
 
-    /** What attention adds to the residual stream, in the memory of the back end. */
-    default void attention(int layer, Tensor y_TD) {}
+    /** The residual stream with what attention added to it. */
+    default void afterAttention(int layer, Tensor x_TD) {}
 
-    /** What the feed-forward part, dense or experts, adds to the residual stream, in the memory of the back end. */
-    default void feedForward(int layer, Tensor y_TD) {}
+    /** The residual stream with what the feed-forward part, dense or experts, added to it. */
+    default void afterFeedForward(int layer, Tensor x_TD) {}
 
     /**
      * The routing of a layer with experts; the MTP module is layer numHiddenLayers.

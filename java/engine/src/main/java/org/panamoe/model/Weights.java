@@ -2,8 +2,10 @@ package org.panamoe.model;
 
 import java.lang.foreign.Arena;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.panamoe.backend.ExpertTable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.ModelConfig;
@@ -47,6 +49,11 @@ final class Weights {
         var stored = checkpoint.weight(name, shape);
         if (room == null) return stored;
         return copied.computeIfAbsent(name, n -> stored.copied(tensor -> copy(room, tensor)));
+    }
+
+    /** A weight as the one expert of a table. */
+    ExpertTable expert(String name, long... shape) {
+        return new ExpertTable(kernels, arena, List.of(weight(name, shape)));
     }
 
     /** A tensor on the host. */

@@ -11,12 +11,11 @@ import org.panamoe.tensor.DType;
 final class Workspace implements AutoCloseable {
     private final List<Buffer> buffers = new ArrayList<>();
 
-    final Buffer x_TD, normed_TD, y_TD;
+    final Buffer x_TD, normed_TD;
     final Buffer q_TQ, q_THPR, q_THX, kv_TX, o_THC, o_THU;
-    final Buffer gate_TF, up_TF;
-    final Buffer score_TE, x_ND, gate_NF, up_NF, y_ND;
+    final Buffer score_TE, hidden_TF, hidden_NF;
     final Buffer expert_TK, share_TK, offset_E1, token_N, weight_N;
-    final Buffer token_T, position_T, request_T, table;
+    final Buffer token_T, position_T, request_T, table, offset_11;
     /** MTP: the normed embedding and hidden state of each row, first apart, then side by side. */
     final Buffer parts_TD, pairs_TD;
 
@@ -28,20 +27,15 @@ final class Workspace implements AutoCloseable {
         int F = Math.max(config.intermediateSize(), config.nSharedExperts() * config.moeIntermediateSize());
         x_TD = floats(kernels, D);
         normed_TD = floats(kernels, D);
-        y_TD = floats(kernels, D);
         q_TQ = floats(kernels, config.qLoraRank());
         q_THPR = floats(kernels, H, P + R);
         q_THX = floats(kernels, H, C + R);
         kv_TX = floats(kernels, C + R);
         o_THC = floats(kernels, H, C);
         o_THU = floats(kernels, H, U);
-        gate_TF = floats(kernels, F);
-        up_TF = floats(kernels, F);
         score_TE = floats(kernels, config.nRoutedExperts());
-        x_ND = floats(kernels, D);
-        gate_NF = floats(kernels, config.moeIntermediateSize());
-        up_NF = floats(kernels, config.moeIntermediateSize());
-        y_ND = floats(kernels, D);
+        hidden_TF = floats(kernels, F);
+        hidden_NF = floats(kernels, config.moeIntermediateSize());
         expert_TK = integers(kernels, config.numExpertsPerTok());
         share_TK = floats(kernels, config.numExpertsPerTok());
         offset_E1 = integers(kernels);
@@ -51,6 +45,7 @@ final class Workspace implements AutoCloseable {
         position_T = integers(kernels);
         request_T = integers(kernels);
         table = integers(kernels);
+        offset_11 = integers(kernels);
         parts_TD = floats(kernels, D);
         pairs_TD = floats(kernels, D);
         sampled_TD = floats(kernels, D);

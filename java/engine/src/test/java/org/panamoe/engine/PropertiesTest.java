@@ -314,7 +314,7 @@ final class PropertiesTest {
                 var engine = new Engine(own, 64, 16)) {
             own.observe(new Observer() {
                 @Override
-                public void attention(int layer, Tensor y_TD) {
+                public void afterAttention(int layer, Tensor x_TD) {
                     if (countdown[0]-- == 0) throw new IllegalStateException("no more room on the disk");
                 }
             });

@@ -51,8 +51,7 @@ final class GoldenModelTest {
             try (var cache = new LatentCache(model, tokens.length)) {
                 var slot = cache.open();
                 cache.reserve(slot, tokens.length);
-                var comparison =
-                        new Comparison(golden, "", model.config().numExpertsPerTok(), new HashSet<>(), kernels);
+                var comparison = new Comparison(golden, "", model);
                 model.observe(comparison);
                 var output = model.forward(Batch.of(slot, tokens, tokens.length), cache);
                 assertThat(comparison.seen).contains("hidden.0", "hidden." + L, "topk_idx." + (L - 1));
@@ -72,8 +71,7 @@ final class GoldenModelTest {
         int[] each = new int[T];
         Arrays.setAll(each, t -> t);
         var batch = new Batch(next, each, List.of(new Batch.Span(slot, 0, T, T)));
-        var comparison =
-                new Comparison(golden, "mtp.", model.config().numExpertsPerTok(), new HashSet<>(), model.kernels);
+        var comparison = new Comparison(golden, "mtp.", model);
         model.observe(comparison);
         var output = model.mtp().orElseThrow().forward(batch, hidden_TD, each, cache);
         assertThat(comparison.seen).contains("mtp.attn", "mtp.mlp", "mtp.topk_idx");
@@ -113,21 +111,43 @@ final class GoldenModelTest {
     }
 
     /** Compares what passes by with the golden tensors, where those are stored. */
-    private record Comparison(Safetensors golden, String prefix, int K, Set<String> seen, Kernels kernels)
-            implements Observer {
+    private static final class Comparison implements Observer {
+        final Set<String> seen = new HashSet<>();
+        private final Safetensors golden;
+        private final String prefix;
+        private final int K;
+        private final Kernels kernels;
+        private float[] before = {};
+
+        Comparison(Safetensors golden, String prefix, Model model) {
+            this.golden = golden;
+            this.prefix = prefix;
+            K = model.config().numExpertsPerTok();
+            kernels = model.kernels;
+        }
+
         @Override
         public void residual(int layer, Tensor x_TD) {
-            compare("hidden." + layer, x_TD);
+            before = floats(kernels, x_TD);
+            if (prefix.isEmpty()) compare("hidden." + layer, before);
         }
 
         @Override
-        public void attention(int layer, Tensor y_TD) {
-            compare(name("attn", layer), y_TD);
+        public void afterAttention(int layer, Tensor x_TD) {
+            compare(name("attn", layer), added(x_TD));
         }
 
         @Override
-        public void feedForward(int layer, Tensor y_TD) {
-            compare(name("mlp", layer), y_TD);
+        public void afterFeedForward(int layer, Tensor x_TD) {
+            compare(name("mlp", layer), added(x_TD));
+        }
+
+        /** What became of the residual stream since it was last looked at: golden files have what is added to it. */
+        private float[] added(Tensor x_TD) {
+            float[] after = floats(kernels, x_TD), added = after.clone();
+            for (int i = 0; i < added.length; i++) added[i] -= before[i];
+            before = after;
+            return added;
         }
 
         @Override
@@ -149,9 +169,9 @@ final class GoldenModelTest {
             }
         }
 
-        private void compare(String name, Tensor actual) {
+        private void compare(String name, float[] actual) {
             if (!golden.names().contains(name)) return;
-            assertClose(golden, name, kernels, actual);
+            assertClose(golden, name, actual);
             seen.add(name);
         }
 
@@ -171,7 +191,11 @@ final class GoldenModelTest {
     }
 
     private static void assertClose(Safetensors golden, String name, Kernels kernels, Tensor there) {
-        float[] expected = Golden.floats(golden.tensor(name)), actual = floats(kernels, there);
+        assertClose(golden, name, floats(kernels, there));
+    }
+
+    private static void assertClose(Safetensors golden, String name, float[] actual) {
+        float[] expected = Golden.floats(golden.tensor(name));
         assertThat(actual).as(name).hasSize(expected.length);
         for (int i = 0; i < expected.length; i++) assertNear(name, actual[i], expected[i]);
     }
