@@ -14,13 +14,14 @@ import org.panamoe.tensor.Weight;
  * both sides. The letters behind a name are its shape, and within a call one letter is one size; a {@code ?} is a size
  * without a letter of its own. What index arrays hold is for the back end to check.
  *
- * <p>One static method for each function of {@link Kernels}; the result knows the size of each letter.
+ * <p>One method for each function of {@link Kernels}; afterwards the size of each letter is known, until {@link #end}. One
+ * object serves all calls, so that they allocate nothing.
  */
 final class Contract {
     private static final int UNKNOWN = -1;
 
-    private final String function;
     private final boolean device;
+    private String function = "";
 
     /** By letter: its size, and the name and value of the argument that set it. */
     private final int[] size = new int['Z' - 'A' + 1];
@@ -33,123 +34,114 @@ final class Contract {
 
     private @Nullable Tensor result;
 
-    private Contract(String function, boolean device) {
-        this.function = function;
+    Contract(boolean device) {
         this.device = device;
-        Arrays.fill(size, UNKNOWN);
     }
 
-    static void copy(boolean device, Tensor to, Tensor from) {
-        var c = new Contract("copy", device);
-        c.require(to.dtype == from.dtype && to.bytes() == from.bytes(), "to is %s, from is %s", to, from);
+    private Contract begin(String name) {
+        function = name;
+        Arrays.fill(size, UNKNOWN);
+        return this;
+    }
+
+    /** Lets go of the arguments: they may belong to an arena that ends when nobody holds them any more. */
+    void end() {
+        Arrays.fill(argumentOf, null);
+        result = null;
+    }
+
+    void copy(Tensor to, Tensor from) {
+        var c = begin("copy");
+        if (to.dtype != from.dtype || to.bytes() != from.bytes()) throw c.wrong("to is %s, from is %s", to, from);
         c.inReach("to", to, to);
         c.inReach("from", from, from);
-        c.require(!to.data.isReadOnly(), "to is %s in read-only memory", to);
-        c.require(!overlap(to, from), "to and from overlap");
+        if (to.data.isReadOnly()) throw c.wrong("to is %s in read-only memory", to);
+        if (overlap(to, from)) throw c.wrong("to and from overlap");
     }
 
-    static Contract rmsNorm(boolean device, Tensor y_TD, Tensor x_TD, Weight w_D) {
-        return new Contract("rmsNorm", device)
-                .result("y_TD", y_TD)
-                .inputOrResult("x_TD", x_TD)
-                .unscaled("w_D", "D", w_D);
+    Contract rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D) {
+        return begin("rmsNorm").result("y_TD", y_TD).inputOrResult("x_TD", x_TD).unscaled("w_D", "D", w_D);
     }
 
-    static Contract gemm(boolean device, Tensor y_TF, Tensor x_TD, Weight w_FD) {
-        return new Contract("gemm", device)
-                .result("y_TF", y_TF)
-                .input("x_TD", x_TD)
-                .weight("w_FD", "FD", w_FD);
+    Contract gemm(Tensor y_TF, Tensor x_TD, Weight w_FD) {
+        return begin("gemm").result("y_TF", y_TF).input("x_TD", x_TD).weight("w_FD", "FD", w_FD);
     }
 
-    static Contract groupedGemm(boolean device, Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
-        return new Contract("groupedGemm", device)
+    Contract groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
+        return begin("groupedGemm")
                 .result("y_NF", y_NF)
                 .input("x_ND", x_ND)
                 .experts("w_E", "FD", w_E)
                 .offsets(offset_E1, "w_E", w_E);
     }
 
-    static Contract groupedSwiglu(
-            boolean device,
+    Contract groupedSwiglu(
             Tensor y_NF,
             Tensor x_TD,
             ExpertTable gate_E,
             ExpertTable up_E,
             Tensor offset_E1,
             @Nullable Tensor token_N) {
-        var c = new Contract("groupedSwiglu", device)
+        var c = begin("groupedSwiglu")
                 .result("y_NF", y_NF)
                 .input("x_TD", x_TD)
                 .experts("gate_E", "FD", gate_E)
                 .experts("up_E", "FD", up_E);
-        c.require(gate_E.format() == up_E.format(), "gate_E is %s, up_E is %s: formats differ", gate_E, up_E);
+        if (gate_E.format() != up_E.format()) throw c.wrong("gate_E is %s, up_E is %s: formats differ", gate_E, up_E);
         c.offsets(offset_E1, "gate_E", gate_E);
         if (token_N != null) return c.index("token_N", token_N);
-        c.require(c.of('N') == c.of('T'), "y_NF is %s, x_TD is %s: without token_N, N is T", y_NF, x_TD);
+        if (c.of('N') != c.of('T')) throw c.wrong("y_NF is %s, x_TD is %s: without token_N, N is T", y_NF, x_TD);
         return c;
     }
 
-    static Contract groupedCombine(
-            boolean device,
+    Contract groupedCombine(
             Tensor y_TD,
             Tensor x_NF,
             ExpertTable w_E,
             Tensor offset_E1,
             @Nullable Tensor token_N,
             @Nullable Tensor weight_N) {
-        var c = new Contract("groupedCombine", device)
+        var c = begin("groupedCombine")
                 .result("y_TD", y_TD)
                 .input("x_NF", x_NF)
                 .experts("w_E", "DF", w_E)
                 .offsets(offset_E1, "w_E", w_E);
-        c.require(
-                (token_N == null) == (weight_N == null),
-                "token_N is %s, weight_N is %s: both or none",
-                token_N,
-                weight_N);
+        if ((token_N == null) != (weight_N == null))
+            throw c.wrong("token_N is %s, weight_N is %s: both or none", token_N, weight_N);
         if (token_N != null && weight_N != null)
             return c.index("token_N", token_N).input("weight_N", weight_N);
-        c.require(c.of('N') == c.of('T'), "y_TD is %s, x_NF is %s: without token_N, N is T", y_TD, x_NF);
+        if (c.of('N') != c.of('T')) throw c.wrong("y_TD is %s, x_NF is %s: without token_N, N is T", y_TD, x_NF);
         return c;
     }
 
-    static Contract mlaQuery(boolean device, Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
-        var c = new Contract("mlaQuery", device)
+    Contract mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
+        var c = begin("mlaQuery")
                 .result("q_THX", q_THX)
                 .input("q_THPR", "TH?", q_THPR)
                 .weight("kvB", "?C", kvB)
                 .index("position_T", position_T)
                 .rope(rope);
         int H = c.of('H'), C = c.of('C'), R = c.of('R');
-        c.require(
-                c.of('X') == (long) C + R,
-                "q_THX is %s, kvB is %s, cos_SZ is %s: X is not C + R",
-                q_THX,
-                kvB,
-                rope.cos_SZ());
+        if (c.of('X') != (long) C + R)
+            throw c.wrong("q_THX is %s, kvB is %s, cos_SZ is %s: X is not C + R", q_THX, kvB, rope.cos_SZ());
         c.set('P', q_THPR.dim(2) - R, "q_THPR", q_THPR);
         return c.kvB(kvB, H, 'P', 'U');
     }
 
-    static Contract latentAppend(boolean device, LatentPages pages, Tensor kv_TX, Weight norm_C, Rows rows, Rope rope) {
-        var c = new Contract("latentAppend", device)
+    Contract latentAppend(LatentPages pages, Tensor kv_TX, Weight norm_C, Rows rows, Rope rope) {
+        var c = begin("latentAppend")
                 .result("pages_SBX", "?BX", pages.pages_SBX(), cached(pages))
                 .input("kv_TX", kv_TX)
                 .unscaled("norm_C", "C", norm_C)
                 .rows(rows)
                 .rope(rope);
-        c.require(
-                c.of('X') == (long) c.of('C') + c.of('R'),
-                "kv_TX is %s, norm_C is %s, cos_SZ is %s: X is not C + R",
-                kv_TX,
-                norm_C,
-                rope.cos_SZ());
+        if (c.of('X') != (long) c.of('C') + c.of('R'))
+            throw c.wrong("kv_TX is %s, norm_C is %s, cos_SZ is %s: X is not C + R", kv_TX, norm_C, rope.cos_SZ());
         return c;
     }
 
-    static Contract mlaAttention(boolean device, Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows) {
-        var c = new Contract("mlaAttention", device)
+    Contract mlaAttention(Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows) {
+        var c = begin("mlaAttention")
                 .result("o_THC", o_THC)
                 .input("q_THX", q_THX)
                 .input("pages_SBX", "?BX", pages.pages_SBX(), cached(pages))
@@ -158,23 +150,21 @@ final class Contract {
         return c;
     }
 
-    static Contract mlaOutput(boolean device, Tensor o_THU, Tensor o_THC, Weight kvB) {
-        var c = new Contract("mlaOutput", device)
-                .result("o_THU", o_THU)
-                .input("o_THC", o_THC)
-                .weight("kvB", "?C", kvB);
+    Contract mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB) {
+        var c = begin("mlaOutput").result("o_THU", o_THU).input("o_THC", o_THC).weight("kvB", "?C", kvB);
         return c.kvB(kvB, c.of('H'), 'U', 'P');
     }
 
-    static Contract score(boolean device, Tensor score_TE) {
-        return new Contract("score", device).result("score_TE", score_TE);
+    Contract score(Tensor score_TE) {
+        return begin("score").result("score_TE", score_TE);
     }
 
-    static Contract route(boolean device, Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
-        var c = new Contract("route", device).input("score_TE", score_TE).input("bias_E", bias_E);
+    Contract route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
+        var c = begin("route").input("score_TE", score_TE).input("bias_E", bias_E);
         c.set('E', rule.experts(), "rule", rule);
         c.set('K', rule.chosen(), "rule", rule);
-        c.require((long) c.of('T') * c.of('K') <= Integer.MAX_VALUE, "T * K is beyond int: score_TE is %s", score_TE);
+        if ((long) c.of('T') * c.of('K') > Integer.MAX_VALUE)
+            throw c.wrong("T * K is beyond int: score_TE is %s", score_TE);
         c.set('N', c.of('T') * c.of('K'), "score_TE", score_TE);
         var apart = new ArrayList<>(List.of(score_TE, bias_E));
         c.output("expert_TK", "TK", routes.expert_TK(), DType.I32, apart);
@@ -183,51 +173,40 @@ final class Contract {
         c.output("weight_N", "N", routes.weight_N(), DType.F32, apart);
         c.output("offset_E1", "?", routes.offset_E1(), DType.I32, apart);
         int E = c.of('E');
-        c.require(
-                routes.offset_E1().dim(0) == E + 1L,
-                "rule has %s experts, offset_E1 is %s: it takes E + 1 offsets",
-                E,
-                routes.offset_E1());
+        if (routes.offset_E1().dim(0) != E + 1L)
+            throw c.wrong("rule has %s experts, offset_E1 is %s: it takes E + 1 offsets", E, routes.offset_E1());
         return c;
     }
 
-    static Contract gather(boolean device, Tensor y_ND, Tensor x_TD, Tensor token_N) {
-        return new Contract("gather", device)
-                .result("y_ND", y_ND)
-                .input("x_TD", x_TD)
-                .index("token_N", token_N);
+    Contract gather(Tensor y_ND, Tensor x_TD, Tensor token_N) {
+        return begin("gather").result("y_ND", y_ND).input("x_TD", x_TD).index("token_N", token_N);
     }
 
-    static Contract combine(boolean device, Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
-        return new Contract("combine", device)
+    Contract combine(Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
+        return begin("combine")
                 .result("y_TD", y_TD)
                 .input("x_ND", x_ND)
                 .index("token_N", token_N)
                 .input("weight_N", weight_N);
     }
 
-    static Contract swiglu(boolean device, Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
-        return new Contract("swiglu", device)
+    Contract swiglu(Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
+        return begin("swiglu")
                 .result("y_NF", y_NF)
                 .inputOrResult("gate_NF", gate_NF)
                 .inputOrResult("up_NF", up_NF);
     }
 
-    static Contract add(boolean device, Tensor y_TD, Tensor x_TD) {
-        return new Contract("add", device).result("y_TD", y_TD).input("x_TD", x_TD);
+    Contract add(Tensor y_TD, Tensor x_TD) {
+        return begin("add").result("y_TD", y_TD).input("x_TD", x_TD);
     }
 
-    static Contract embed(boolean device, Tensor y_TD, Weight w_VD, Tensor token_T) {
-        return new Contract("embed", device)
-                .result("y_TD", y_TD)
-                .weight("w_VD", "VD", w_VD)
-                .index("token_T", token_T);
+    Contract embed(Tensor y_TD, Weight w_VD, Tensor token_T) {
+        return begin("embed").result("y_TD", y_TD).weight("w_VD", "VD", w_VD).index("token_T", token_T);
     }
 
-    static Contract argmax(boolean device, Tensor index_T, Tensor x_TV) {
-        return new Contract("argmax", device)
-                .result("index_T", "T", index_T, DType.I32)
-                .input("x_TV", x_TV);
+    Contract argmax(Tensor index_T, Tensor x_TV) {
+        return begin("argmax").result("index_T", "T", index_T, DType.I32).input("x_TV", x_TV);
     }
 
     static String stillAllocated(long bytes) {
@@ -250,7 +229,7 @@ final class Contract {
         shape(name, letters, tensor, tensor);
         aligned(name, tensor);
         inReach(name, tensor, tensor);
-        require(!tensor.data.isReadOnly(), "%s is %s in read-only memory", name, tensor);
+        if (tensor.data.isReadOnly()) throw wrong("%s is %s in read-only memory", name, tensor);
         resultName = name;
         result = tensor;
         return this;
@@ -260,7 +239,7 @@ final class Contract {
     private void output(String name, String letters, Tensor tensor, DType type, List<Tensor> apart) {
         result(name, letters, tensor, type);
         for (var other : apart)
-            require(!overlap(tensor, other), "%s is %s and overlaps another argument", name, tensor);
+            if (overlap(tensor, other)) throw wrong("%s is %s and overlaps another argument", name, tensor);
         apart.add(tensor);
     }
 
@@ -320,23 +299,16 @@ final class Contract {
 
     private Contract offsets(Tensor offset_E1, String name, ExpertTable w_E) {
         type("offset_E1", offset_E1, DType.I32);
-        require(
-                offset_E1.rank() == 1 && dim("offset_E1", offset_E1, 0, offset_E1) == w_E.E() + 1L,
-                "%s is %s, offset_E1 is %s: it takes E + 1 offsets",
-                name,
-                w_E,
-                offset_E1);
+        if (offset_E1.rank() != 1 || dim("offset_E1", offset_E1, 0, offset_E1) != w_E.E() + 1L)
+            throw wrong("%s is %s, offset_E1 is %s: it takes E + 1 offsets", name, w_E, offset_E1);
         aligned("offset_E1", offset_E1);
         place("offset_E1", offset_E1, offset_E1);
         return this;
     }
 
     private Contract unscaled(String name, String letters, Weight w) {
-        require(
-                w.format() == QuantFormat.F32 || w.format() == QuantFormat.BF16,
-                "%s is %s, but F32 or BF16 is needed",
-                name,
-                w);
+        if (w.format() != QuantFormat.F32 && w.format() != QuantFormat.BF16)
+            throw wrong("%s is %s, but F32 or BF16 is needed", name, w);
         return weight(name, letters, w);
     }
 
@@ -356,13 +328,8 @@ final class Contract {
     /** kv_b_proj has H * (P + U) rows: of P and U, the known one tells the other. */
     private Contract kvB(Weight kvB, int H, char known, char unknown) {
         int rows = kvB.data().dim(0), one = rows / H - of(known);
-        require(
-                rows % H == 0 && one > 0,
-                "kvB is %s: its rows are not H * (P + U) with H = %s, %s = %s",
-                kvB,
-                H,
-                known,
-                of(known));
+        if (rows % H != 0 || one <= 0)
+            throw wrong("kvB is %s: its rows are not H * (P + U) with H = %s, %s = %s", kvB, H, known, of(known));
         set(unknown, one, "kvB", kvB);
         return this;
     }
@@ -374,12 +341,12 @@ final class Contract {
     /** @param last the last size, where it is not the tensor's own */
     private void shape(String name, String letters, Tensor tensor, Object shown, int last) {
         int from = letters.lastIndexOf('_') + 1, rank = letters.length() - from;
-        require(tensor.rank() == rank, "%s is %s, which has not %s dimensions", name, shown, rank);
+        if (tensor.rank() != rank) throw wrong("%s is %s, which has not %s dimensions", name, shown, rank);
         for (int i = 0; i < rank; i++) {
             char letter = letters.charAt(from + i);
             int n = last != UNKNOWN && i == rank - 1 ? last : dim(name, tensor, i, shown);
-            if (letter == '?') require(n > 0, "%s is %s: a size is 0", name, shown);
-            else set(letter, n, name, shown);
+            if (letter != '?') set(letter, n, name, shown);
+            else if (n <= 0) throw wrong("%s is %s: a size is 0", name, shown);
         }
     }
 
@@ -398,7 +365,8 @@ final class Contract {
         if (size[i] != UNKNOWN)
             throw new IllegalArgumentException("%s: %s is %s, %s is %s: %s differs"
                     .formatted(function, nameOf[i], argumentOf[i], name, argument, letter));
-        require(n > 0 || (n == 0 && (letter == 'T' || letter == 'N')), "%s is %s: %s is %s", name, argument, letter, n);
+        if (n < 0 || (n == 0 && letter != 'T' && letter != 'N'))
+            throw wrong("%s is %s: %s is %s", name, argument, letter, n);
         size[i] = n;
         nameOf[i] = name;
         argumentOf[i] = argument;
@@ -410,27 +378,24 @@ final class Contract {
     }
 
     private void type(String name, Tensor tensor, DType type) {
-        require(tensor.dtype == type, "%s is %s, but %s is needed", name, tensor, type);
+        if (tensor.dtype != type) throw wrong("%s is %s, but %s is needed", name, tensor, type);
     }
 
     private void aligned(String name, Tensor tensor) {
-        require(
-                tensor.data.address() % tensor.dtype.bytes == 0,
-                "%s is %s at an address that is no multiple of %s",
-                name,
-                tensor,
-                tensor.dtype.bytes);
+        if (tensor.data.address() % tensor.dtype.bytes != 0)
+            throw wrong("%s is %s at an address that is no multiple of %s", name, tensor, tensor.dtype.bytes);
     }
 
     /** In the memory of the back end, and apart from the result. */
     private void place(String name, Object shown, Tensor tensor) {
         inReach(name, shown, tensor);
-        require(result == null || !overlap(result, tensor), "%s is %s and overlaps %s", name, shown, resultName);
+        if (result != null && overlap(result, tensor)) throw wrong("%s is %s and overlaps %s", name, shown, resultName);
     }
 
     private void inReach(String name, Object shown, Tensor tensor) {
         alive(tensor.data.scope().isAlive(), name, shown);
-        require(tensor.data.isNative(), "%s is %s on the Java heap, which native code cannot see", name, shown);
+        if (!tensor.data.isNative())
+            throw wrong("%s is %s on the Java heap, which native code cannot see", name, shown);
         // Only a copy has a side in the other memory.
         if (tensor.bytes() != 0 && tensor.onDevice() != device && !(device && function.equals("copy")))
             throw new IllegalArgumentException("%s: %s is %s in the memory of %s, this back end computes in that of %s"
@@ -443,8 +408,8 @@ final class Contract {
             throw new IllegalStateException("%s: %s is %s, whose memory is closed".formatted(function, name, shown));
     }
 
-    private void require(boolean holds, String message, @Nullable Object... arguments) {
-        if (!holds) throw new IllegalArgumentException(function + ": " + message.formatted(arguments));
+    private IllegalArgumentException wrong(String message, @Nullable Object... arguments) {
+        return new IllegalArgumentException(function + ": " + message.formatted(arguments));
     }
 
     private static boolean overlap(Tensor a, Tensor b) {

@@ -24,15 +24,18 @@ public final class ExpertTable {
 
     final @Nullable Tensor scaleAddress_E;
 
+    private final List<MemorySegment.Scope> owners;
+
     /** Both tables live in {@code arena}. */
     public ExpertTable(Kernels kernels, Arena arena, List<Weight> w_E) {
         if (w_E.isEmpty()) throw new IllegalArgumentException("a table of no experts");
         this.w_E = List.copyOf(w_E);
         var first = w_E.getFirst();
+        owners = owners(first);
         for (var w : w_E) {
             if (w.format() != first.format() || w.data().rank() != 2 || F(w) != F(first) || D(w) != D(first))
                 throw new IllegalArgumentException("experts differ: %s and %s".formatted(first, w));
-            if (!owners(w).equals(owners(first)))
+            if (!owners(w).equals(owners))
                 throw new IllegalArgumentException("experts of one table have different owners");
         }
         for (var w : w_E) {
@@ -69,7 +72,8 @@ public final class ExpertTable {
 
     /** Whether the experts' memory is still there; nothing else tells, since the tables hold mere addresses. */
     boolean alive() {
-        return owners(w_E.getFirst()).stream().allMatch(MemorySegment.Scope::isAlive);
+        for (int i = 0; i < owners.size(); i++) if (!owners.get(i).isAlive()) return false;
+        return true;
     }
 
     /** Addresses are not checked again: what the back end cannot read must not be reached through a table. */

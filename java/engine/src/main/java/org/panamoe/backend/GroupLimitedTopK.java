@@ -19,6 +19,21 @@ public record GroupLimitedTopK(
         int experts, int chosen, int groups, int keptGroups, int groupBest, boolean normalize, float scale) {
     private static final float EPSILON = 1e-20f;
 
+    /** What {@link #choose} works in. */
+    public static final class Room {
+        private final float[] biased_E;
+        private final boolean[] taken_E;
+        private final float[] worth_G;
+        private final boolean[] open_G;
+
+        public Room(GroupLimitedTopK rule) {
+            biased_E = new float[rule.experts];
+            taken_E = new boolean[rule.experts];
+            worth_G = new float[rule.groups];
+            open_G = new boolean[rule.groups];
+        }
+    }
+
     /** @throws IllegalArgumentException if the numbers do not fit each other */
     public GroupLimitedTopK {
         boolean fits = groups >= 1
@@ -43,10 +58,16 @@ public record GroupLimitedTopK(
      * @param share_K filled with their shares
      */
     public void choose(float[] score_E, float[] bias_E, int[] expert_K, float[] share_K) {
-        float[] biased_E = new float[experts];
+        choose(score_E, bias_E, expert_K, share_K, new Room(this));
+    }
+
+    /** The same in memory that one caller uses again and again. */
+    public void choose(float[] score_E, float[] bias_E, int[] expert_K, float[] share_K, Room room) {
+        float[] biased_E = room.biased_E;
         for (int e = 0; e < experts; e++) biased_E[e] = number(score_E[e] + bias_E[e]);
-        boolean[] taken_E = new boolean[experts];
-        if (keptGroups < groups) closeGroups(biased_E, taken_E);
+        boolean[] taken_E = room.taken_E;
+        Arrays.fill(taken_E, false);
+        if (keptGroups < groups) closeGroups(room);
         float sum = 0;
         for (int k = 0; k < chosen; k++) {
             int best = best(biased_E, taken_E);
@@ -58,13 +79,12 @@ public record GroupLimitedTopK(
         for (int k = 0; k < chosen; k++) share_K[k] = score_E[expert_K[k]] / norm * scale;
     }
 
-    private void closeGroups(float[] biased_E, boolean[] taken_E) {
+    private void closeGroups(Room room) {
         int size = experts / groups;
-        float[] worth_G = new float[groups];
-        for (int g = 0; g < groups; g++) worth_G[g] = worth(biased_E, g * size, (g + 1) * size);
-        boolean[] open_G = new boolean[groups];
-        for (int kept = 0; kept < keptGroups; kept++) open_G[best(worth_G, open_G)] = true;
-        for (int g = 0; g < groups; g++) if (!open_G[g]) Arrays.fill(taken_E, g * size, (g + 1) * size, true);
+        for (int g = 0; g < groups; g++) room.worth_G[g] = worth(room.biased_E, g * size, (g + 1) * size);
+        Arrays.fill(room.open_G, false);
+        for (int kept = 0; kept < keptGroups; kept++) room.open_G[best(room.worth_G, room.open_G)] = true;
+        for (int g = 0; g < groups; g++) if (!room.open_G[g]) Arrays.fill(room.taken_E, g * size, (g + 1) * size, true);
     }
 
     private float worth(float[] biased_E, int from, int to) {

@@ -19,6 +19,7 @@ final class NativeKernels implements Kernels {
     private final MemorySegment context;
     private final String description;
     private final boolean device;
+    private final Contract contract;
 
     /** @throws KernelException if the library has another ABI or refuses the options */
     NativeKernels(SymbolLookup library, String options) {
@@ -30,6 +31,7 @@ final class NativeKernels implements Kernels {
         try {
             description = Header.text(value(() -> (MemorySegment) pm.describe.invokeExact(context)));
             device = value(() -> (int) pm.memory.invokeExact(context)) == Header.DEVICE;
+            contract = new Contract(device);
         } catch (RuntimeException | Error e) {
             close(context);
             throw e;
@@ -65,8 +67,15 @@ final class NativeKernels implements Kernels {
 
     @Override
     public void copy(Tensor to, Tensor from) {
-        Contract.copy(device, to, from);
-        call("copy", () -> (int) pm.copy.invokeExact(context, to.data, from.data, to.bytes()));
+        caller.enter("copy");
+        try {
+            contract.copy(to, from);
+            check((int) pm.copy.invokeExact(context, to.data, from.data, to.bytes()));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
@@ -101,35 +110,50 @@ final class NativeKernels implements Kernels {
 
     @Override
     public void rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D, float eps) {
-        var c = Contract.rmsNorm(device, y_TD, x_TD, w_D);
-        int T = c.of('T'), D = c.of('D');
-        call("rmsNorm", () -> (int) pm.rmsNorm.invokeExact(
-                context, y_TD.data, x_TD.data, Header.F32, w_D.data().data, w_D.format().id, T, D, eps));
+        caller.enter("rmsNorm");
+        try {
+            var c = contract.rmsNorm(y_TD, x_TD, w_D);
+            int T = c.of('T'), D = c.of('D');
+            check((int) pm.rmsNorm.invokeExact(
+                    context, y_TD.data, x_TD.data, Header.F32, w_D.data().data, w_D.format().id, T, D, eps));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD) {
-        var c = Contract.gemm(device, y_TF, x_TD, w_FD);
-        int T = c.of('T'), D = c.of('D'), F = c.of('F');
-        call("gemm", () -> (int) pm.gemm.invokeExact(
-                context,
-                y_TF.data,
-                x_TD.data,
-                Header.F32,
-                w_FD.data().data,
-                data(w_FD.scale()),
-                w_FD.format().id,
-                T,
-                D,
-                F));
+        caller.enter("gemm");
+        try {
+            var c = contract.gemm(y_TF, x_TD, w_FD);
+            int T = c.of('T'), D = c.of('D'), F = c.of('F');
+            check((int) pm.gemm.invokeExact(
+                    context,
+                    y_TF.data,
+                    x_TD.data,
+                    Header.F32,
+                    w_FD.data().data,
+                    data(w_FD.scale()),
+                    w_FD.format().id,
+                    T,
+                    D,
+                    F));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
-        var c = Contract.groupedGemm(device, y_NF, x_ND, w_E, offset_E1);
-        int N = c.of('N'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        caller.enter("groupedGemm");
         try {
-            call("groupedGemm", () -> (int) pm.groupedGemm.invokeExact(
+            var c = contract.groupedGemm(y_NF, x_ND, w_E, offset_E1);
+            int N = c.of('N'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+            check((int) pm.groupedGemm.invokeExact(
                     context,
                     y_NF.data,
                     x_ND.data,
@@ -142,7 +166,10 @@ final class NativeKernels implements Kernels {
                     D,
                     F,
                     E));
+        } catch (Throwable e) {
+            throw unchecked(e);
         } finally {
+            leave();
             // The call holds the tables, but these hold mere addresses: an automatic arena could free the experts.
             Reference.reachabilityFence(w_E);
         }
@@ -156,10 +183,11 @@ final class NativeKernels implements Kernels {
             ExpertTable up_E,
             Tensor offset_E1,
             @Nullable Tensor token_N) {
-        var c = Contract.groupedSwiglu(device, y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
-        int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        caller.enter("groupedSwiglu");
         try {
-            call("groupedSwiglu", () -> (int) pm.groupedSwiglu.invokeExact(
+            var c = contract.groupedSwiglu(y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
+            int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+            check((int) pm.groupedSwiglu.invokeExact(
                     context,
                     y_NF.data,
                     x_TD.data,
@@ -176,7 +204,10 @@ final class NativeKernels implements Kernels {
                     D,
                     F,
                     E));
+        } catch (Throwable e) {
+            throw unchecked(e);
         } finally {
+            leave();
             Reference.reachabilityFence(gate_E);
             Reference.reachabilityFence(up_E);
         }
@@ -190,10 +221,11 @@ final class NativeKernels implements Kernels {
             Tensor offset_E1,
             @Nullable Tensor token_N,
             @Nullable Tensor weight_N) {
-        var c = Contract.groupedCombine(device, y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
-        int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+        caller.enter("groupedCombine");
         try {
-            call("groupedCombine", () -> (int) pm.groupedCombine.invokeExact(
+            var c = contract.groupedCombine(y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
+            int N = c.of('N'), T = c.of('T'), D = c.of('D'), F = c.of('F'), E = c.of('E');
+            check((int) pm.groupedCombine.invokeExact(
                     context,
                     y_TD.data,
                     x_NF.data,
@@ -209,193 +241,278 @@ final class NativeKernels implements Kernels {
                     D,
                     F,
                     E));
+        } catch (Throwable e) {
+            throw unchecked(e);
         } finally {
+            leave();
             Reference.reachabilityFence(w_E);
         }
     }
 
     @Override
     public void mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
-        var c = Contract.mlaQuery(device, q_THX, q_THPR, kvB, position_T, rope);
-        int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R'), S = c.of('S');
-        call("mlaQuery", () -> (int) pm.mlaQuery.invokeExact(
-                context,
-                q_THX.data,
-                q_THPR.data,
-                Header.F32,
-                kvB.data().data,
-                data(kvB.scale()),
-                kvB.format().id,
-                position_T.data,
-                rope.cos_SZ().data,
-                rope.sin_SZ().data,
-                T,
-                H,
-                P,
-                U,
-                C,
-                R,
-                S));
+        caller.enter("mlaQuery");
+        try {
+            var c = contract.mlaQuery(q_THX, q_THPR, kvB, position_T, rope);
+            int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R'), S = c.of('S');
+            check((int) pm.mlaQuery.invokeExact(
+                    context,
+                    q_THX.data,
+                    q_THPR.data,
+                    Header.F32,
+                    kvB.data().data,
+                    data(kvB.scale()),
+                    kvB.format().id,
+                    position_T.data,
+                    rope.cos_SZ().data,
+                    rope.sin_SZ().data,
+                    T,
+                    H,
+                    P,
+                    U,
+                    C,
+                    R,
+                    S));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void latentAppend(LatentPages pages, Tensor kv_TX, Weight norm_C, float eps, Rows rows, Rope rope) {
-        var c = Contract.latentAppend(device, pages, kv_TX, norm_C, rows, rope);
-        int T = c.of('T'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B'), S = c.of('S');
-        int pageCount = pages.pages_SBX().dim(0);
-        call("latentAppend", () -> (int) pm.latentAppend.invokeExact(
-                context,
-                pages.pages_SBX().data,
-                pages.cache(),
-                kv_TX.data,
-                Header.F32,
-                norm_C.data().data,
-                norm_C.format().id,
-                eps,
-                rows.table_AM().data,
-                rows.request_T().data,
-                rows.position_T().data,
-                rope.cos_SZ().data,
-                rope.sin_SZ().data,
-                T,
-                C,
-                R,
-                A,
-                M,
-                B,
-                pageCount,
-                S));
+        caller.enter("latentAppend");
+        try {
+            var c = contract.latentAppend(pages, kv_TX, norm_C, rows, rope);
+            int T = c.of('T'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B'), S = c.of('S');
+            int pageCount = pages.pages_SBX().dim(0);
+            check((int) pm.latentAppend.invokeExact(
+                    context,
+                    pages.pages_SBX().data,
+                    pages.cache(),
+                    kv_TX.data,
+                    Header.F32,
+                    norm_C.data().data,
+                    norm_C.format().id,
+                    eps,
+                    rows.table_AM().data,
+                    rows.request_T().data,
+                    rows.position_T().data,
+                    rope.cos_SZ().data,
+                    rope.sin_SZ().data,
+                    T,
+                    C,
+                    R,
+                    A,
+                    M,
+                    B,
+                    pageCount,
+                    S));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void mlaAttention(Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows, float scale) {
-        var c = Contract.mlaAttention(device, o_THC, q_THX, pages, rows);
-        int T = c.of('T'), H = c.of('H'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B');
-        int pageCount = pages.pages_SBX().dim(0);
-        call("mlaAttention", () -> (int) pm.mlaAttention.invokeExact(
-                context,
-                o_THC.data,
-                q_THX.data,
-                Header.F32,
-                pages.pages_SBX().data,
-                pages.cache(),
-                rows.table_AM().data,
-                rows.request_T().data,
-                rows.position_T().data,
-                scale,
-                T,
-                H,
-                C,
-                R,
-                A,
-                M,
-                B,
-                pageCount));
+        caller.enter("mlaAttention");
+        try {
+            var c = contract.mlaAttention(o_THC, q_THX, pages, rows);
+            int T = c.of('T'), H = c.of('H'), C = c.of('C'), R = c.of('R'), A = c.of('A'), M = c.of('M'), B = c.of('B');
+            int pageCount = pages.pages_SBX().dim(0);
+            check((int) pm.mlaAttention.invokeExact(
+                    context,
+                    o_THC.data,
+                    q_THX.data,
+                    Header.F32,
+                    pages.pages_SBX().data,
+                    pages.cache(),
+                    rows.table_AM().data,
+                    rows.request_T().data,
+                    rows.position_T().data,
+                    scale,
+                    T,
+                    H,
+                    C,
+                    R,
+                    A,
+                    M,
+                    B,
+                    pageCount));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB) {
-        var c = Contract.mlaOutput(device, o_THU, o_THC, kvB);
-        int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C');
-        call("mlaOutput", () -> (int) pm.mlaOutput.invokeExact(
-                context,
-                o_THU.data,
-                o_THC.data,
-                Header.F32,
-                kvB.data().data,
-                data(kvB.scale()),
-                kvB.format().id,
-                T,
-                H,
-                P,
-                U,
-                C));
+        caller.enter("mlaOutput");
+        try {
+            var c = contract.mlaOutput(o_THU, o_THC, kvB);
+            int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C');
+            check((int) pm.mlaOutput.invokeExact(
+                    context,
+                    o_THU.data,
+                    o_THC.data,
+                    Header.F32,
+                    kvB.data().data,
+                    data(kvB.scale()),
+                    kvB.format().id,
+                    T,
+                    H,
+                    P,
+                    U,
+                    C));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void score(Tensor score_TE, Scoring scoring) {
-        var c = Contract.score(device, score_TE);
-        int T = c.of('T'), E = c.of('E');
-        call("score", () -> (int) pm.score.invokeExact(context, score_TE.data, Header.F32, scoring.id, T, E));
+        caller.enter("score");
+        try {
+            var c = contract.score(score_TE);
+            int T = c.of('T'), E = c.of('E');
+            check((int) pm.score.invokeExact(context, score_TE.data, Header.F32, scoring.id, T, E));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
-        var c = Contract.route(device, routes, score_TE, bias_E, rule);
-        int T = c.of('T'), E = c.of('E'), K = c.of('K');
-        call("route", () -> (int) pm.route.invokeExact(
-                context,
-                routes.expert_TK().data,
-                routes.share_TK().data,
-                routes.offset_E1().data,
-                routes.token_N().data,
-                routes.weight_N().data,
-                score_TE.data,
-                Header.F32,
-                bias_E.data,
-                T,
-                E,
-                K,
-                rule.groups(),
-                rule.keptGroups(),
-                rule.groupBest(),
-                rule.normalize() ? 1 : 0,
-                rule.scale()));
+        caller.enter("route");
+        try {
+            var c = contract.route(routes, score_TE, bias_E, rule);
+            int T = c.of('T'), E = c.of('E'), K = c.of('K');
+            check((int) pm.route.invokeExact(
+                    context,
+                    routes.expert_TK().data,
+                    routes.share_TK().data,
+                    routes.offset_E1().data,
+                    routes.token_N().data,
+                    routes.weight_N().data,
+                    score_TE.data,
+                    Header.F32,
+                    bias_E.data,
+                    T,
+                    E,
+                    K,
+                    rule.groups(),
+                    rule.keptGroups(),
+                    rule.groupBest(),
+                    rule.normalize() ? 1 : 0,
+                    rule.scale()));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void gather(Tensor y_ND, Tensor x_TD, Tensor token_N) {
-        var c = Contract.gather(device, y_ND, x_TD, token_N);
-        int N = c.of('N'), T = c.of('T'), D = c.of('D');
-        call("gather", () ->
-                (int) pm.gather.invokeExact(context, y_ND.data, x_TD.data, Header.F32, token_N.data, N, T, D));
+        caller.enter("gather");
+        try {
+            var c = contract.gather(y_ND, x_TD, token_N);
+            int N = c.of('N'), T = c.of('T'), D = c.of('D');
+            check((int) pm.gather.invokeExact(context, y_ND.data, x_TD.data, Header.F32, token_N.data, N, T, D));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void combine(Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
-        var c = Contract.combine(device, y_TD, x_ND, token_N, weight_N);
-        int N = c.of('N'), T = c.of('T'), D = c.of('D');
-        call("combine", () -> (int) pm.combine.invokeExact(
-                context, y_TD.data, x_ND.data, Header.F32, token_N.data, weight_N.data, N, T, D));
+        caller.enter("combine");
+        try {
+            var c = contract.combine(y_TD, x_ND, token_N, weight_N);
+            int N = c.of('N'), T = c.of('T'), D = c.of('D');
+            check((int) pm.combine.invokeExact(
+                    context, y_TD.data, x_ND.data, Header.F32, token_N.data, weight_N.data, N, T, D));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void swiglu(Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
-        var c = Contract.swiglu(device, y_NF, gate_NF, up_NF);
-        int N = c.of('N'), F = c.of('F');
-        call("swiglu", () ->
-                (int) pm.swiglu.invokeExact(context, y_NF.data, gate_NF.data, up_NF.data, Header.F32, N, F));
+        caller.enter("swiglu");
+        try {
+            var c = contract.swiglu(y_NF, gate_NF, up_NF);
+            int N = c.of('N'), F = c.of('F');
+            check((int) pm.swiglu.invokeExact(context, y_NF.data, gate_NF.data, up_NF.data, Header.F32, N, F));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void add(Tensor y_TD, Tensor x_TD) {
-        var c = Contract.add(device, y_TD, x_TD);
-        int T = c.of('T'), D = c.of('D');
-        call("add", () -> (int) pm.add.invokeExact(context, y_TD.data, x_TD.data, Header.F32, T, D));
+        caller.enter("add");
+        try {
+            var c = contract.add(y_TD, x_TD);
+            int T = c.of('T'), D = c.of('D');
+            check((int) pm.add.invokeExact(context, y_TD.data, x_TD.data, Header.F32, T, D));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void embed(Tensor y_TD, Weight w_VD, Tensor token_T) {
-        var c = Contract.embed(device, y_TD, w_VD, token_T);
-        int T = c.of('T'), V = c.of('V'), D = c.of('D');
-        call("embed", () -> (int) pm.embed.invokeExact(
-                context,
-                y_TD.data,
-                Header.F32,
-                w_VD.data().data,
-                data(w_VD.scale()),
-                w_VD.format().id,
-                token_T.data,
-                T,
-                V,
-                D));
+        caller.enter("embed");
+        try {
+            var c = contract.embed(y_TD, w_VD, token_T);
+            int T = c.of('T'), V = c.of('V'), D = c.of('D');
+            check((int) pm.embed.invokeExact(
+                    context,
+                    y_TD.data,
+                    Header.F32,
+                    w_VD.data().data,
+                    data(w_VD.scale()),
+                    w_VD.format().id,
+                    token_T.data,
+                    T,
+                    V,
+                    D));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
     public void argmax(Tensor index_T, Tensor x_TV) {
-        var c = Contract.argmax(device, index_T, x_TV);
-        int T = c.of('T'), V = c.of('V');
-        call("argmax", () -> (int) pm.argmax.invokeExact(context, index_T.data, x_TV.data, Header.F32, T, V));
+        caller.enter("argmax");
+        try {
+            var c = contract.argmax(index_T, x_TV);
+            int T = c.of('T'), V = c.of('V');
+            check((int) pm.argmax.invokeExact(context, index_T.data, x_TV.data, Header.F32, T, V));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
     }
 
     @Override
@@ -469,6 +586,11 @@ final class NativeKernels implements Kernels {
         }
     }
 
+    private void leave() {
+        contract.end();
+        caller.leave();
+    }
+
     private void call(String function, Call<Integer> call) {
         caller.enter(function);
         try {
@@ -486,11 +608,16 @@ final class NativeKernels implements Kernels {
     private static <V> V value(Call<V> call) {
         try {
             return call.invoke();
-        } catch (RuntimeException | Error e) {
-            throw e;
         } catch (Throwable e) {
-            throw new AssertionError(e); // a downcall throws nothing checked
+            throw unchecked(e);
         }
+    }
+
+    /** A downcall throws nothing checked. */
+    private static RuntimeException unchecked(Throwable e) {
+        if (e instanceof RuntimeException unchecked) return unchecked;
+        if (e instanceof Error error) throw error;
+        throw new AssertionError(e);
     }
 
     private static MemorySegment data(@Nullable Tensor tensor) {

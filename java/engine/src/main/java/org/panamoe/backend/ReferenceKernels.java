@@ -49,7 +49,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void copy(Tensor to, Tensor from) {
-        Contract.copy(false, to, from);
+        new Contract(false).copy(to, from);
         run("copy", () -> MemorySegment.copy(from.data, 0, to.data, 0, to.bytes()));
     }
 
@@ -65,7 +65,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void rmsNorm(Tensor y_TD, Tensor x_TD, Weight w_D, float eps) {
-        var c = Contract.rmsNorm(false, y_TD, x_TD, w_D);
+        var c = new Contract(false).rmsNorm(y_TD, x_TD, w_D);
         int T = c.of('T'), D = c.of('D');
         run("rmsNorm", () -> {
             double[] w = row(w_D, 0, D);
@@ -75,13 +75,13 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void gemm(Tensor y_TF, Tensor x_TD, Weight w_FD) {
-        var c = Contract.gemm(false, y_TF, x_TD, w_FD);
+        var c = new Contract(false).gemm(y_TF, x_TD, w_FD);
         run("gemm", () -> gemm(y_TF, x_TD, w_FD, 0, c.of('T')));
     }
 
     @Override
     public void groupedGemm(Tensor y_NF, Tensor x_ND, ExpertTable w_E, Tensor offset_E1) {
-        var c = Contract.groupedGemm(false, y_NF, x_ND, w_E, offset_E1);
+        var c = new Contract(false).groupedGemm(y_NF, x_ND, w_E, offset_E1);
         int N = c.of('N'), E = c.of('E');
         run("groupedGemm", () -> {
             for (int e = 0; e <= E; e++) {
@@ -106,7 +106,7 @@ final class ReferenceKernels implements Kernels {
             ExpertTable up_E,
             Tensor offset_E1,
             @Nullable Tensor token_N) {
-        var c = Contract.groupedSwiglu(false, y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
+        var c = new Contract(false).groupedSwiglu(y_NF, x_TD, gate_E, up_E, offset_E1, token_N);
         int N = c.of('N'), D = c.of('D'), F = c.of('F');
         try (var local = Arena.ofConfined()) {
             var x_ND = x_TD;
@@ -129,7 +129,7 @@ final class ReferenceKernels implements Kernels {
             Tensor offset_E1,
             @Nullable Tensor token_N,
             @Nullable Tensor weight_N) {
-        var c = Contract.groupedCombine(false, y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
+        var c = new Contract(false).groupedCombine(y_TD, x_NF, w_E, offset_E1, token_N, weight_N);
         try (var local = Arena.ofConfined()) {
             var x_ND = Tensor.allocate(local, DType.F32, c.of('N'), c.of('D'));
             groupedGemm(x_ND, x_NF, w_E, offset_E1);
@@ -191,7 +191,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void mlaQuery(Tensor q_THX, Tensor q_THPR, Weight kvB, Tensor position_T, Rope rope) {
-        var c = Contract.mlaQuery(false, q_THX, q_THPR, kvB, position_T, rope);
+        var c = new Contract(false).mlaQuery(q_THX, q_THPR, kvB, position_T, rope);
         int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R');
         run("mlaQuery", () -> {
             for (int h = 0; h < H; h++) {
@@ -211,7 +211,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void latentAppend(LatentPages pages, Tensor kv_TX, Weight norm_C, float eps, Rows rows, Rope rope) {
-        var c = Contract.latentAppend(false, pages, kv_TX, norm_C, rows, rope);
+        var c = new Contract(false).latentAppend(pages, kv_TX, norm_C, rows, rope);
         int T = c.of('T'), C = c.of('C'), R = c.of('R');
         run("latentAppend", () -> {
             double[] norm = row(norm_C, 0, C);
@@ -228,7 +228,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void mlaAttention(Tensor o_THC, Tensor q_THX, LatentPages pages, Rows rows, float scale) {
-        var c = Contract.mlaAttention(false, o_THC, q_THX, pages, rows);
+        var c = new Contract(false).mlaAttention(o_THC, q_THX, pages, rows);
         int T = c.of('T'), H = c.of('H'), C = c.of('C'), X = c.of('X');
         run("mlaAttention", () -> {
             for (int t = 0; t < T; t++) {
@@ -245,7 +245,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB) {
-        var c = Contract.mlaOutput(false, o_THU, o_THC, kvB);
+        var c = new Contract(false).mlaOutput(o_THU, o_THC, kvB);
         int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C');
         run("mlaOutput", () -> {
             for (int h = 0; h < H; h++) {
@@ -297,7 +297,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void score(Tensor score_TE, Scoring scoring) {
-        var c = Contract.score(false, score_TE);
+        var c = new Contract(false).score(score_TE);
         int T = c.of('T'), E = c.of('E');
         run("score", () -> {
             float[] row_E = new float[E];
@@ -311,7 +311,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void route(Routes routes, Tensor score_TE, Tensor bias_E, GroupLimitedTopK rule) {
-        var c = Contract.route(false, routes, score_TE, bias_E, rule);
+        var c = new Contract(false).route(routes, score_TE, bias_E, rule);
         int T = c.of('T'), E = c.of('E'), K = c.of('K');
         run("route", () -> {
             float[] bias = new float[E], score_E = new float[E], share_K = new float[K];
@@ -324,7 +324,8 @@ final class ReferenceKernels implements Kernels {
                 System.arraycopy(expert_K, 0, expert_TK, t * K, K);
                 System.arraycopy(share_K, 0, share_TK, t * K, K);
             }
-            var sorted = new SortedByExpert(expert_TK, share_TK, E, K);
+            var sorted = new SortedByExpert(T, E, K);
+            sorted.sort(expert_TK, share_TK);
             routes.expert_TK().setInts(0, expert_TK, 0, T * K);
             routes.share_TK().setFloats(0, share_TK, 0, T * K);
             routes.offset_E1().setInts(0, sorted.offset_E1, 0, E + 1);
@@ -335,7 +336,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void gather(Tensor y_ND, Tensor x_TD, Tensor token_N) {
-        var c = Contract.gather(false, y_ND, x_TD, token_N);
+        var c = new Contract(false).gather(y_ND, x_TD, token_N);
         int N = c.of('N'), D = c.of('D'), T = c.of('T');
         run("gather", () -> {
             for (int n = 0; n < N; n++) store(row(x_TD, index("gather", "token_N", token_N, n, "T", T), D), y_ND, n);
@@ -344,7 +345,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void combine(Tensor y_TD, Tensor x_ND, Tensor token_N, Tensor weight_N) {
-        var c = Contract.combine(false, y_TD, x_ND, token_N, weight_N);
+        var c = new Contract(false).combine(y_TD, x_ND, token_N, weight_N);
         int N = c.of('N'), D = c.of('D'), T = c.of('T');
         run("combine", () -> {
             var y = new double[T][];
@@ -360,7 +361,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void swiglu(Tensor y_NF, Tensor gate_NF, Tensor up_NF) {
-        Contract.swiglu(false, y_NF, gate_NF, up_NF);
+        new Contract(false).swiglu(y_NF, gate_NF, up_NF);
         run("swiglu", () -> {
             for (long i = 0; i < y_NF.size(); i++) {
                 double z = gate_NF.getFloat(i);
@@ -371,7 +372,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void add(Tensor y_TD, Tensor x_TD) {
-        Contract.add(false, y_TD, x_TD);
+        new Contract(false).add(y_TD, x_TD);
         run("add", () -> {
             for (long i = 0; i < y_TD.size(); i++) y_TD.setFloat(i, y_TD.getFloat(i) + x_TD.getFloat(i));
         });
@@ -379,7 +380,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void embed(Tensor y_TD, Weight w_VD, Tensor token_T) {
-        var c = Contract.embed(false, y_TD, w_VD, token_T);
+        var c = new Contract(false).embed(y_TD, w_VD, token_T);
         int T = c.of('T'), V = c.of('V'), D = c.of('D');
         run("embed", () -> {
             for (int t = 0; t < T; t++) store(row(w_VD, index("embed", "token_T", token_T, t, "V", V), D), y_TD, t);
@@ -388,7 +389,7 @@ final class ReferenceKernels implements Kernels {
 
     @Override
     public void argmax(Tensor index_T, Tensor x_TV) {
-        var c = Contract.argmax(false, index_T, x_TV);
+        var c = new Contract(false).argmax(index_T, x_TV);
         int T = c.of('T'), V = c.of('V');
         run("argmax", () -> {
             for (int t = 0; t < T; t++) {

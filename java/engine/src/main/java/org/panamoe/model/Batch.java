@@ -1,6 +1,7 @@
 package org.panamoe.model;
 
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** The rows of one step, sequences side by side. */
 public final class Batch {
@@ -23,6 +24,7 @@ public final class Batch {
     public final int[] token_T;
     public final int[] position_T;
     public final List<Span> spans;
+    private final int[] sampled;
 
     /**
      * @throws IllegalArgumentException if the spans do not cover the rows in order, or positions are negative or do not
@@ -48,6 +50,9 @@ public final class Batch {
         if (token_T.length != row || position_T.length != row)
             throw new IllegalArgumentException(
                     "%d tokens, %d positions, %d rows in spans".formatted(token_T.length, position_T.length, row));
+        sampled = this.spans.stream()
+                .flatMapToInt(s -> IntStream.range(s.to - s.sampled, s.to))
+                .toArray();
     }
 
     /** One sequence: {@code tokens} continue {@code slot}; the last {@code sampled} rows want logits. */
@@ -68,8 +73,6 @@ public final class Batch {
 
     /** The rows that want logits, ascending. */
     int[] sampledRows() {
-        return spans.stream()
-                .flatMapToInt(s -> java.util.stream.IntStream.range(s.to - s.sampled, s.to))
-                .toArray();
+        return sampled;
     }
 }

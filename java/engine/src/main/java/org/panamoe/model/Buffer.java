@@ -2,6 +2,9 @@ package org.panamoe.model;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -13,6 +16,8 @@ final class Buffer implements AutoCloseable {
     private final long[] shape;
     private Arena arena = Arena.ofShared();
     private Tensor held;
+    private final Views rows = new Views(n -> held.rows(0, n));
+    private final Views matrices = new Views(n -> rows(n).as(n, width()));
 
     /** @param row shape of one row */
     Buffer(Kernels kernels, DType dtype, int... row) {
@@ -32,53 +37,74 @@ final class Buffer implements AutoCloseable {
             shape[0] = n;
             held = kernels.allocate(arena, dtype, shape);
         }
-        return held.rows(0, n);
+        return rows.of(n);
     }
 
-    /** n rows of another width, at most that of this buffer. */
-    Tensor rows(int n, int width) {
-        int most = Math.toIntExact(shape[1]);
-        var tensor = rows(n);
-        if (width == most) return tensor;
-        return tensor.as((long) n * most).rows(0, (long) n * width).as(n, width);
+    /** The first n rows, each as one row of a matrix. */
+    Tensor matrix(int n) {
+        rows(n); // it may grow
+        return matrices.of(n);
     }
 
     /** The first n rows, filled with these values. */
     Tensor fill(int n, int[] values) {
-        try (var local = Arena.ofConfined()) {
-            var rows = rows(n);
-            kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
-            return rows;
+        var rows = rows(n);
+        if (kernels.onDevice()) {
+            try (var local = Arena.ofConfined()) {
+                kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
+            }
+        } else {
+            requireWhole(rows, values.length);
+            rows.setInts(0, values, 0, values.length);
         }
+        return rows;
     }
 
     /** The first n rows, filled with these values. */
     Tensor fill(int n, float[] values) {
-        try (var local = Arena.ofConfined()) {
-            var rows = rows(n);
-            kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
-            return rows;
+        var rows = rows(n);
+        if (kernels.onDevice()) {
+            try (var local = Arena.ofConfined()) {
+                kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
+            }
+        } else {
+            requireWhole(rows, values.length);
+            rows.setFloats(0, values, 0, values.length);
         }
+        return rows;
     }
 
     /** What the first n rows hold. */
     float[] floats(int n) {
-        try (var local = Arena.ofConfined()) {
-            var host = host(local, n);
-            float[] values = new float[Math.toIntExact(host.size())];
-            host.getFloats(0, values);
-            return values;
+        float[] values = new float[n * width()];
+        read(n, values);
+        return values;
+    }
+
+    /** What the first n rows hold, as many as there is room for in {@code values}, exactly. */
+    void read(int n, float[] values) {
+        if (kernels.onDevice()) {
+            try (var local = Arena.ofConfined()) {
+                host(local, n).getFloats(0, values);
+            }
+        } else {
+            requireWhole(rows(n), values.length);
+            rows(n).getFloats(0, values);
         }
     }
 
     /** What the first n rows hold. */
     int[] ints(int n) {
-        try (var local = Arena.ofConfined()) {
-            var host = host(local, n);
-            int[] values = new int[Math.toIntExact(host.size())];
-            for (int i = 0; i < values.length; i++) values[i] = host.getInt(i);
-            return values;
+        int[] values = new int[n * width()];
+        if (kernels.onDevice()) {
+            try (var local = Arena.ofConfined()) {
+                var host = host(local, n);
+                for (int i = 0; i < values.length; i++) values[i] = host.getInt(i);
+            }
+        } else {
+            for (int i = 0; i < values.length; i++) values[i] = rows(n).getInt(i);
         }
+        return values;
     }
 
     /** Elements of a row. */
@@ -94,7 +120,13 @@ final class Buffer implements AutoCloseable {
         return host;
     }
 
+    private static void requireWhole(Tensor rows, int values) {
+        if (rows.size() != values) throw new IllegalArgumentException("%d values for %s".formatted(values, rows));
+    }
+
     private Tensor empty() {
+        rows.forget();
+        matrices.forget();
         shape[0] = 0;
         return new Tensor(MemorySegment.NULL, dtype, shape);
     }
@@ -103,6 +135,36 @@ final class Buffer implements AutoCloseable {
         long[] copy = shape.clone();
         copy[0] = n;
         return copy;
+    }
+
+    /**
+     * Views of the first n rows that were asked for before: few rows, as a step of decoding has, and the last number of
+     * others. So a step like the one before makes no views.
+     */
+    private static final class Views {
+        private static final int FEW = 16;
+
+        private final IntFunction<Tensor> make;
+        private final @Nullable Tensor[] few = new Tensor[FEW + 1];
+        private @Nullable Tensor last;
+
+        Views(IntFunction<Tensor> make) {
+            this.make = make;
+        }
+
+        Tensor of(int n) {
+            var view = n <= FEW ? few[n] : last;
+            if (view != null && view.dim(0) == n) return view;
+            view = make.apply(n);
+            if (n <= FEW) few[n] = view;
+            else last = view;
+            return view;
+        }
+
+        void forget() {
+            Arrays.fill(few, null);
+            last = null;
+        }
     }
 
     @Override

@@ -13,22 +13,21 @@ sealed interface Ffn {
     static Ffn of(Weights weights, Kernels kernels, Workspace workspace, Arena arena, int layer) {
         var config = weights.config();
         String name = "model.layers." + layer + ".mlp.";
-        if (!config.isMoe(layer)) return Dense.of(weights, kernels, workspace, name, config.intermediateSize());
-        int sharedWidth = config.nSharedExperts() * config.moeIntermediateSize();
+        if (!config.isMoe(layer)) return Dense.of(weights, kernels, workspace.dense_TF, name);
         return new Moe(
                 new Gate(weights, kernels, workspace, layer),
                 new Experts(weights, kernels, workspace, arena, layer),
-                Dense.of(weights, kernels, workspace, name + "shared_experts.", sharedWidth));
+                Dense.of(weights, kernels, workspace.shared_TF, name + "shared_experts."));
     }
 
     /** (silu(x Wg) * (x Wu)) Wd: one expert for all rows. */
-    record Dense(Kernels kernels, Workspace workspace, ExpertTable gate_FD, ExpertTable up_FD, ExpertTable down_DF)
+    record Dense(Kernels kernels, Buffer hidden_TF, ExpertTable gate_FD, ExpertTable up_FD, ExpertTable down_DF)
             implements Ffn {
-        static Dense of(Weights weights, Kernels kernels, Workspace workspace, String name, int F) {
-            int D = weights.config().hiddenSize();
+        static Dense of(Weights weights, Kernels kernels, Buffer hidden_TF, String name) {
+            int D = weights.config().hiddenSize(), F = hidden_TF.width();
             return new Dense(
                     kernels,
-                    workspace,
+                    hidden_TF,
                     weights.expert(name + "gate_proj.weight", F, D),
                     weights.expert(name + "up_proj.weight", F, D),
                     weights.expert(name + "down_proj.weight", D, F));
@@ -36,9 +35,9 @@ sealed interface Ffn {
 
         @Override
         public void addTo(Tensor y_TD, Tensor x_TD, Step step) {
-            var hidden_TF = workspace.hidden_TF.rows(step.T(), gate_FD.F());
-            kernels.groupedSwiglu(hidden_TF, x_TD, gate_FD, up_FD, step.offset_11(), null);
-            kernels.groupedCombine(y_TD, hidden_TF, down_DF, step.offset_11(), null, null);
+            var hidden = hidden_TF.rows(step.T());
+            kernels.groupedSwiglu(hidden, x_TD, gate_FD, up_FD, step.offset_11(), null);
+            kernels.groupedCombine(y_TD, hidden, down_DF, step.offset_11(), null, null);
         }
     }
 

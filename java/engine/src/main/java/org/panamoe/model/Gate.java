@@ -4,7 +4,6 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.Routes;
-import org.panamoe.backend.SortedByExpert;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
@@ -32,10 +31,10 @@ final class Gate {
 
     /** On the host by Java's {@link Router}; on a device by its twin in the back end, so that nobody waits. */
     Routes route(Tensor x_TD, Step step) {
-        int T = step.T(), K = router.rule.chosen();
+        int T = step.T();
         var score_TE = workspace.score_TE.rows(T);
         kernels.gemm(score_TE, x_TD, gate_ED);
-        var routes = workspace.routes(T, K);
+        var routes = workspace.routes(T);
         if (kernels.onDevice()) {
             kernels.score(score_TE, router.scoring);
             kernels.route(routes, score_TE, bias_E, router.rule);
@@ -48,31 +47,28 @@ final class Gate {
                                 workspace.expert_TK.ints(T),
                                 workspace.share_TK.floats(T));
         } else {
-            routeHere(T, K, step);
+            routeHere(T, step);
         }
         return routes;
     }
 
-    private void routeHere(int T, int K, Step step) {
-        int E = router.rule.experts();
-        float[] score_TE = workspace.score_TE.floats(T);
-        int[] expert_TK = new int[T * K];
-        float[] share_TK = new float[T * K];
-        float[] score_E = new float[E], share_K = new float[K];
-        int[] expert_K = new int[K];
+    private void routeHere(int T, Step step) {
+        var here = workspace.hostRouting(T);
+        int E = here.score_E.length, K = here.expert_K.length;
+        workspace.score_TE.read(T, here.score_TE);
         for (int t = 0; t < T; t++) {
-            System.arraycopy(score_TE, t * E, score_E, 0, E);
-            router.score(score_E);
-            System.arraycopy(score_E, 0, score_TE, t * E, E);
-            router.route(score_E, expert_K, share_K);
-            System.arraycopy(expert_K, 0, expert_TK, t * K, K);
-            System.arraycopy(share_K, 0, share_TK, t * K, K);
+            System.arraycopy(here.score_TE, t * E, here.score_E, 0, E);
+            router.score(here.score_E);
+            System.arraycopy(here.score_E, 0, here.score_TE, t * E, E);
+            router.route(here.score_E, here.expert_K, here.share_K);
+            System.arraycopy(here.expert_K, 0, here.expert_TK, t * K, K);
+            System.arraycopy(here.share_K, 0, here.share_TK, t * K, K);
         }
-        step.observer().routed(layer, T, score_TE, expert_TK, share_TK);
-        var sorted = new SortedByExpert(expert_TK, share_TK, E, K);
-        workspace.offset_E1.fill(E + 1, sorted.offset_E1);
-        workspace.token_N.fill(T * K, sorted.token_N);
-        workspace.weight_N.fill(T * K, sorted.weight_N);
+        step.observer().routed(layer, T, here.score_TE, here.expert_TK, here.share_TK);
+        here.sorted.sort(here.expert_TK, here.share_TK);
+        workspace.offset_E1.fill(E + 1, here.sorted.offset_E1);
+        workspace.token_N.fill(T * K, here.sorted.token_N);
+        workspace.weight_N.fill(T * K, here.sorted.weight_N);
     }
 
     Router router() {

@@ -4,8 +4,6 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
-import java.util.Collections;
-import java.util.IdentityHashMap;
 import java.util.stream.IntStream;
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.LatentPages;
@@ -27,6 +25,8 @@ public final class LatentCache implements AutoCloseable {
         private final LatentCache owner;
         private int[] pages = {};
         private int length;
+        /** The last one whose batch this slot was in. */
+        private long step;
 
         private Slot(LatentCache owner) {
             this.owner = owner;
@@ -46,6 +46,7 @@ public final class LatentCache implements AutoCloseable {
     private final int longest;
     private final int[] free;
     private int freeCount;
+    private long step;
 
     /**
      * @param positions how many positions all sequences have together; rounded up to whole pages
@@ -158,25 +159,31 @@ public final class LatentCache implements AutoCloseable {
         return rope;
     }
 
-    /** For each span the ids of its pages, [A, M] with M the most that one has; rows are filled up with their own first. */
-    int[][] table(Batch batch) {
-        int M = batch.spans.stream().mapToInt(s -> s.slot().pages.length).max().orElse(0);
-        return batch.spans.stream()
-                .map(s -> {
-                    int[] row = Arrays.copyOf(s.slot().pages, M);
-                    Arrays.fill(row, s.slot().pages.length, M, s.slot().pages[0]);
-                    return row;
-                })
-                .toArray(int[][]::new);
+    /**
+     * For each span the ids of its pages, [A, M] with M the most that one has; rows are filled up with their own first.
+     *
+     * @param held takes them if it has that size
+     */
+    int[] table(Batch batch, int[] held) {
+        int A = batch.spans.size(), M = 0;
+        for (int a = 0; a < A; a++) M = Math.max(M, batch.spans.get(a).slot().pages.length);
+        int[] table_AM = held.length == A * M ? held : new int[A * M];
+        for (int a = 0; a < A; a++) {
+            int[] pages = batch.spans.get(a).slot().pages;
+            System.arraycopy(pages, 0, table_AM, a * M, pages.length);
+            Arrays.fill(table_AM, a * M + pages.length, (a + 1) * M, pages[0]);
+        }
+        return table_AM;
     }
 
     /** Checks that every row of a step has a place. */
     void requireRoom(Batch batch) {
         if (batch.isEmpty()) throw new IllegalArgumentException("a batch without rows");
-        var slots = Collections.newSetFromMap(new IdentityHashMap<Slot, Boolean>());
+        step++;
         for (var span : batch.spans) {
             requireOwn(span.slot());
-            if (!slots.add(span.slot())) throw new IllegalArgumentException("two spans of a batch have the same slot");
+            if (span.slot().step == step) throw new IllegalArgumentException("two spans of a batch have the same slot");
+            span.slot().step = step;
             int last = batch.position_T[span.to() - 1];
             // Pages are whole, but the rope's table ends with the longest sequence.
             int room = Math.min(span.slot().pages.length * B, longest);

@@ -30,12 +30,7 @@ public final class Logits {
         if (argmax_T == null) {
             var index_T = index.rows(rows());
             kernels.argmax(index_T, logits_TV);
-            try (var local = Arena.ofConfined()) {
-                var host = Tensor.allocate(local, DType.I32, rows());
-                kernels.copy(host, index_T);
-                argmax_T = new int[rows()];
-                for (int i = 0; i < argmax_T.length; i++) argmax_T[i] = host.getInt(i);
-            }
+            argmax_T = index.ints(rows());
         }
         return argmax_T[t];
     }

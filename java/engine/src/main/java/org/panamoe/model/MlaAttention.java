@@ -55,7 +55,7 @@ final class MlaAttention {
 
     /** y += what attention makes of x. */
     void addTo(Tensor y_TD, Tensor x_TD, Step step) {
-        int T = step.T(), H = config.numAttentionHeads();
+        int T = step.T();
         var pages = step.cache().pages(layer);
         var rope = step.cache().rope();
         var rows = step.rows();
@@ -65,7 +65,7 @@ final class MlaAttention {
         kernels.latentAppend(pages, kv_TX, latentNorm_C, LATENT_EPS, rows, rope);
 
         var q_THPR = workspace.q_THPR.rows(T);
-        kernels.gemm(q_THPR.as(T, (long) H * q_THPR.dim(2)), queryLatent(x_TD, T), queryUp);
+        kernels.gemm(workspace.q_THPR.matrix(T), queryLatent(x_TD, T), queryUp);
         var q_THX = workspace.q_THX.rows(T);
         kernels.mlaQuery(q_THX, q_THPR, kvB, rows.position_T(), rope);
 
@@ -73,7 +73,7 @@ final class MlaAttention {
         kernels.mlaAttention(o_THC, q_THX, pages, rows, softmaxScale);
         var o_THU = workspace.o_THU.rows(T);
         kernels.mlaOutput(o_THU, o_THC, kvB);
-        kernels.groupedCombine(y_TD, o_THU.as(T, (long) H * o_THU.dim(2)), output, step.offset_11(), null, null);
+        kernels.groupedCombine(y_TD, workspace.o_THU.matrix(T), output, step.offset_11(), null, null);
     }
 
     private Tensor queryLatent(Tensor x_TD, int T) {

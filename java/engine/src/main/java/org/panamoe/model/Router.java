@@ -6,12 +6,14 @@ import org.panamoe.checkpoint.ModelConfig;
 
 /**
  * Chooses K of E experts for one token. V3 (noaux_tc): sigmoid scores, limited to the best groups, corrected by a learnt
- * bias (DeepSeek-V3 report, section 2.1.2). V2 (greedy, group_limited_greedy): softmax scores, no bias.
+ * bias (DeepSeek-V3 report, section 2.1.2). V2 (greedy, group_limited_greedy): softmax scores, no bias. One
+ * caller at a time.
  */
 public final class Router {
     final Scoring scoring;
     final GroupLimitedTopK rule;
     private final float[] bias_E;
+    private final GroupLimitedTopK.Room room;
 
     /** @param bias_E e_score_correction_bias; zeros where the model has none */
     public Router(ModelConfig config, float[] bias_E) {
@@ -29,6 +31,7 @@ public final class Router {
                 v3 ? 2 : 1,
                 config.normTopkProb(),
                 config.routedScalingFactor());
+        room = new GroupLimitedTopK.Room(rule);
     }
 
     /** The correction bias. */
@@ -49,6 +52,6 @@ public final class Router {
      * @param share_K filled with their shares; with norm_topk_prob these add up to routed_scaling_factor
      */
     public void route(float[] score_E, int[] expert_K, float[] share_K) {
-        rule.choose(score_E, bias_E, expert_K, share_K);
+        rule.choose(score_E, bias_E, expert_K, share_K, room);
     }
 }

@@ -1,5 +1,6 @@
 package org.panamoe.model;
 
+import java.util.Arrays;
 import org.panamoe.backend.Rows;
 import org.panamoe.tensor.Tensor;
 
@@ -11,18 +12,19 @@ import org.panamoe.tensor.Tensor;
 record Step(int T, Rows rows, Tensor offset_11, LatentCache cache, Observer observer) {
     static Step of(Batch batch, LatentCache cache, Workspace workspace, Observer observer) {
         int T = batch.T(), A = batch.spans.size();
-        int[] request_T = new int[T];
+        if (workspace.hostRequest_T.length != T) workspace.hostRequest_T = new int[T];
         for (int a = 0; a < A; a++)
-            java.util.Arrays.fill(
-                    request_T, batch.spans.get(a).from(), batch.spans.get(a).to(), a);
-        int[][] table = cache.table(batch);
-        int M = table[0].length;
-        int[] flat = new int[A * M];
-        for (int a = 0; a < A; a++) System.arraycopy(table[a], 0, flat, a * M, M);
+            Arrays.fill(
+                    workspace.hostRequest_T,
+                    batch.spans.get(a).from(),
+                    batch.spans.get(a).to(),
+                    a);
+        workspace.hostTable_AM = cache.table(batch, workspace.hostTable_AM);
+        workspace.hostOffset_11[1] = T;
         var rows = new Rows(
-                workspace.table.fill(A * M, flat).as(A, M),
-                workspace.request_T.fill(T, request_T),
+                workspace.table(A),
+                workspace.request_T.fill(T, workspace.hostRequest_T),
                 workspace.position_T.fill(T, batch.position_T));
-        return new Step(T, rows, workspace.offset_11.fill(2, new int[] {0, T}), cache, observer);
+        return new Step(T, rows, workspace.offset_11.fill(2, workspace.hostOffset_11), cache, observer);
     }
 }

@@ -2,10 +2,12 @@ package org.panamoe.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.Routes;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.DType;
+import org.panamoe.tensor.Tensor;
 
 /** Memory for what is computed on the way through a layer; all layers use it in turn. */
 final class Workspace implements AutoCloseable {
@@ -13,7 +15,7 @@ final class Workspace implements AutoCloseable {
 
     final Buffer x_TD, normed_TD;
     final Buffer q_TQ, q_THPR, q_THX, kv_TX, o_THC, o_THU;
-    final Buffer score_TE, hidden_TF, hidden_NF;
+    final Buffer score_TE, dense_TF, shared_TF, hidden_NF;
     final Buffer expert_TK, share_TK, offset_E1, token_N, weight_N;
     final Buffer token_T, position_T, request_T, table, offset_11;
     /** MTP: the normed embedding and hidden state of each row, first apart, then side by side. */
@@ -21,10 +23,18 @@ final class Workspace implements AutoCloseable {
 
     final Buffer sampled_TD, index_T;
 
+    /** What a step says of its rows, before it is written to the back end. */
+    int[] hostTable_AM = {}, hostRequest_T = {};
+
+    final int[] hostOffset_11 = {0, 0};
+
+    private @Nullable Routes routes;
+    private @Nullable HostRouting hostRouting;
+    private @Nullable Tensor flatTable, table_AM;
+
     Workspace(Kernels kernels, ModelConfig config) {
         int D = config.hiddenSize(), H = config.numAttentionHeads();
         int P = config.qkNopeHeadDim(), R = config.qkRopeHeadDim(), U = config.vHeadDim(), C = config.kvLoraRank();
-        int F = Math.max(config.intermediateSize(), config.nSharedExperts() * config.moeIntermediateSize());
         x_TD = floats(kernels, D);
         normed_TD = floats(kernels, D);
         q_TQ = floats(kernels, config.qLoraRank());
@@ -34,7 +44,8 @@ final class Workspace implements AutoCloseable {
         o_THC = floats(kernels, H, C);
         o_THU = floats(kernels, H, U);
         score_TE = floats(kernels, config.nRoutedExperts());
-        hidden_TF = floats(kernels, F);
+        dense_TF = floats(kernels, config.intermediateSize());
+        shared_TF = floats(kernels, config.nSharedExperts() * config.moeIntermediateSize());
         hidden_NF = floats(kernels, config.moeIntermediateSize());
         expert_TK = integers(kernels, config.numExpertsPerTok());
         share_TK = floats(kernels, config.numExpertsPerTok());
@@ -52,11 +63,31 @@ final class Workspace implements AutoCloseable {
         index_T = integers(kernels);
     }
 
-    /** Room for the routing of T tokens to K experts each. */
-    Routes routes(int T, int K) {
-        int E = score_TE.width();
-        return new Routes(
-                expert_TK.rows(T), share_TK.rows(T), offset_E1.rows(E + 1), token_N.rows(T * K), weight_N.rows(T * K));
+    /** Room for the routing of T tokens; that of the last T is kept. */
+    Routes routes(int T) {
+        if (routes == null || routes.expert_TK().dim(0) != T) {
+            int E = score_TE.width(), N = T * expert_TK.width();
+            routes = null; // should there be no memory
+            routes = new Routes(
+                    expert_TK.rows(T), share_TK.rows(T), offset_E1.rows(E + 1), token_N.rows(N), weight_N.rows(N));
+        }
+        return routes;
+    }
+
+    /** The same in Java's arrays. */
+    HostRouting hostRouting(int T) {
+        if (hostRouting == null || hostRouting.T != T)
+            hostRouting = new HostRouting(T, score_TE.width(), expert_TK.width());
+        return hostRouting;
+    }
+
+    /** The pages of A requests. */
+    Tensor table(int A) {
+        int M = hostTable_AM.length / A;
+        var flat = table.fill(A * M, hostTable_AM);
+        if (table_AM == null || flat != flatTable || table_AM.dim(0) != A) table_AM = flat.as(A, M);
+        flatTable = flat;
+        return table_AM;
     }
 
     @Override

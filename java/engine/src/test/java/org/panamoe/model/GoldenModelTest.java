@@ -102,7 +102,7 @@ final class GoldenModelTest {
         float[] rows = floats(model.kernels, cache.pages(layer).pages_SBX());
         float[] latent_TC = Golden.floats(golden.tensor("c_kv." + layer));
         float[] key_TR = Golden.floats(golden.tensor("k_pe." + layer));
-        var table = cache.table(Batch.of(slot, new int[] {0}, 1))[0];
+        var table = cache.table(Batch.of(slot, new int[] {0}, 1), new int[0]);
         for (int t = 0; t < T; t++) {
             int at = (table[t / LatentCache.B] * LatentCache.B + t % LatentCache.B) * (C + R);
             for (int c = 0; c < C; c++) assertNear("c_kv", rows[at + c], latent_TC[t * C + c]);
