@@ -3,6 +3,7 @@ package org.panamoe.bench;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -35,7 +36,7 @@ public record Machine(
                 words(value(cpuinfo, "flags").orElse("")),
                 caches(cpuinfo),
                 value(meminfo, "MemTotal").map(Machine::kilobytes),
-                value(meminfo, "MemAvailable").map(Machine::kilobytes),
+                available(meminfo),
                 lines("/sys/kernel/mm/transparent_hugepage/enabled").stream()
                         .findFirst()
                         .map(line -> line.replaceAll(".*\\[|\\].*", "")));
@@ -140,6 +141,15 @@ public record Machine(
         } catch (IOException e) {
             return List.of();
         }
+    }
+
+    /** What the machine has to give, but no more than the control group may have. */
+    private static Optional<Long> available(List<String> meminfo) {
+        var limit = lines("/sys/fs/cgroup/memory.max").stream()
+                .filter(text -> text.matches("[0-9]{1,18}")) // or "max"
+                .map(Long::valueOf);
+        return Stream.concat(value(meminfo, "MemAvailable").map(Machine::kilobytes).stream(), limit)
+                .min(Comparator.naturalOrder());
     }
 
     private static String first(Path folder, String file) {

@@ -20,6 +20,7 @@ record OpenModel(Checkpoint stored, Checkpoint checkpoint, Kernels kernels, Mode
         try {
             kernels = backend.open(); // before what takes long
             checkpoint = weights.of(stored, console);
+            weights.preload(checkpoint, console);
             return new OpenModel(stored, checkpoint, kernels, Model.load(checkpoint, kernels));
         } catch (RuntimeException | Error e) {
             if (kernels != null) kernels.close();

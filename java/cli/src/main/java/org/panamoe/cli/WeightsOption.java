@@ -2,6 +2,7 @@ package org.panamoe.cli;
 
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import org.panamoe.bench.Machine;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.tensor.QuantFormat;
@@ -10,7 +11,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/** The format that projections have when they are computed with. */
+/** The format that projections have when they are computed with, and when weights come into memory. */
 final class WeightsOption {
     enum Format {
         stored,
@@ -35,22 +36,50 @@ final class WeightsOption {
                             + " reference back ends.")
     private Format weights = Format.stored;
 
+    @Option(
+            names = "--preload",
+            description =
+                    "Read all weights before the first step, instead of each when it is first used; of the cpu and"
+                            + " reference back ends, since a device gets them all anyway.")
+    private boolean preload;
+
     @Spec(Spec.Target.MIXEE)
     @SuppressWarnings("NullAway.Init") // picocli sets it
     private CommandSpec command;
 
     /** Refuses what the back end does not have, before anything is loaded. */
     void check(BackendOption backend) {
-        if (weights != Format.stored && !backend.onHost())
-            throw new ParameterException(
-                    command.commandLine(),
-                    "--weights %s is for the back ends cpu and reference, not for %s".formatted(weights, backend));
+        if (backend.onHost()) return;
+        if (weights != Format.stored) throw onlyOnHost("--weights " + weights, backend);
+        if (preload) throw onlyOnHost("--preload", backend);
+    }
+
+    private ParameterException onlyOnHost(String option, BackendOption backend) {
+        return new ParameterException(
+                command.commandLine(),
+                "%s is for the back ends cpu and reference, not for %s".formatted(option, backend));
     }
 
     /** The checkpoint itself, or a new one. */
     Checkpoint of(Checkpoint stored, Console console) {
         var format = weights.format();
         return format == null ? stored : quantized(stored, format, console);
+    }
+
+    /** Reads what is mapped, with a bar that shows how far it is, if that is wanted. */
+    void preload(Checkpoint checkpoint, Console console) {
+        if (!preload) return;
+        Machine.read().available().ifPresent(available -> requireRoom(checkpoint.mappedBytes(), available));
+        try (var progress = new Progress(console, "preload", checkpoint.mappedWeights())) {
+            checkpoint.preload(Runtime.getRuntime().availableProcessors(), _ -> progress.step());
+        }
+    }
+
+    /** Beyond that, each weight that is read would drive out another. */
+    static void requireRoom(long bytes, long available) {
+        if (bytes > available)
+            throw new IllegalArgumentException("--preload: the weights take %s, %s of memory are available"
+                    .formatted(Bytes.text((double) bytes), Bytes.text((double) available)));
     }
 
     /** With a bar that shows how far it is. */

@@ -132,6 +132,44 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
+    /** Bytes that {@link #preload} reads: those of weights that lie in mapped files. */
+    public long mappedBytes() {
+        return weights.values().stream()
+                .filter(stored -> stored.weight.data().data.isMapped())
+                .mapToLong(stored -> stored.weight.bytes())
+                .sum();
+    }
+
+    /** Number of weights that {@link #preload} reads. */
+    public int mappedWeights() {
+        return (int) weights.values().stream()
+                .filter(stored -> stored.weight.data().data.isMapped())
+                .count();
+    }
+
+    /**
+     * Reads all mapped weights, so that no step waits for a page of them, as long as there is memory for all.
+     *
+     * @param threads that share the work
+     * @param done is told, by any of them, of each weight that was read
+     */
+    public void preload(int threads, Consumer<String> done) {
+        try (var hold = hold();
+                var workers = new Workers(threads)) {
+            var pieces = new ArrayList<Callable<Hold>>();
+            weights.forEach((name, stored) -> {
+                if (!stored.weight.data().data.isMapped()) return;
+                pieces.add(() -> {
+                    Mapped.load(stored.weight.data().data);
+                    if (stored.weight.scale() != null) Mapped.load(stored.weight.scale().data);
+                    done.accept(name);
+                    return hold;
+                });
+            });
+            workers.all(pieces);
+        }
+    }
+
     /** Rows [f, end) of a weight, whose name the error has. */
     static void quantize(String name, String file, Weight from, Weight to, int f, int end) {
         try {
