@@ -3,8 +3,8 @@
 
 # kernels/cuda/<function>.cu, and what both libraries need of native/src.
 set(PANAMOE_CUDA add.cu argmax.cu combine.cu embed.cu gather.cu gemm.cu grouped_combine.cu
-    grouped_gemm.cu grouped_swiglu.cu latent_append.cu measure.cu mla_attention.cu mla_output.cu mla_query.cu
-    rms_norm.cu route.cu score.cu swiglu.cu tensor_gemm.cu)
+    grouped_gemm.cu grouped_swiglu.cu latent_append.cu measure.cu mla_attention.cu mla_expanded.cu mla_output.cu
+    mla_query.cu rms_norm.cu route.cu score.cu swiglu.cu tensor_gemm.cu)
 set(PANAMOE_CUDA_CONTEXT cuda_context.cpp contexts.cpp)
 list(TRANSFORM PANAMOE_CUDA PREPEND ${PANAMOE_ROOT}/kernels/cuda/)
 list(TRANSFORM PANAMOE_CUDA_CONTEXT PREPEND ${PANAMOE_ROOT}/native/src/)

@@ -63,6 +63,15 @@ void require_positions(const char *operation, const Rows &rows) {
     require_indices(operation, "position_T", rows.position, rows.T, "M * B", static_cast<int64_t>(rows.M) * rows.B);
 }
 
+// The pages of every row's request up to its position.
+void require_pages(const char *operation, const Rows &rows) {
+    int64_t checked = 0;  // slots of row t's request that row t - 1 has checked already
+    for (int32_t t = 0; t < rows.T; t++) {
+        if (t > 0 && rows.request[t] != rows.request[t - 1]) checked = 0;
+        for (; checked <= rows.position[t] / rows.B; checked++) require_page(operation, rows, rows.request[t], checked);
+    }
+}
+
 // ---- Cutting ----
 
 // body(from, to, scratch) for ranges of at most grain that cover [0, n).
@@ -616,13 +625,9 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
                                      {"position_T", position_T}});
         Rows rows{table_AM, request_T, position_T, T, A, M, B, page_count};
         require_positions(operation, rows);
+        require_pages(operation, rows);
         double work = 0;
-        int64_t checked = 0;  // slots of row t's request that row t - 1 has checked already
-        for (int32_t t = 0; t < T; t++) {
-            if (t > 0 && request_T[t] != request_T[t - 1]) checked = 0;
-            for (; checked <= position_T[t] / B; checked++) require_page(operation, rows, request_T[t], checked);
-            work += static_cast<double>(position_T[t] + 1.0) * H * (2.0 * C + R);
-        }
+        for (int32_t t = 0; t < T; t++) work += static_cast<double>(position_T[t] + 1.0) * H * (2.0 * C + R);
         MlaAttention attention{
             floats(o_THC), floats(q_THX), floats(pages), table_AM, request_T, position_T, scale, H, C, R, M, B};
         int64_t heads = attention_heads(H, T, ctx->threads->count()), groups = ceil_div(H, heads);
@@ -635,6 +640,85 @@ int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX, int32_
             for (int64_t piece = 0; piece < T * groups; piece++) piece_of(piece, 0);
         } else {
             ctx->threads->run(T * groups, piece_of);
+        }
+    });
+}
+
+namespace {
+
+// An odd number of cache lines for n floats.
+int64_t odd_lines(int64_t n) { return (ceil_div(n, 16) | 1) * 16; }
+
+}  // namespace
+
+int32_t pm_mla_expanded(pm_context *ctx, void *o_THU, const void *q_in_THPR, int32_t type, const void *pages,
+                        int32_t cache, const void *kv_b, const void *scale, int32_t format, const int32_t *table_AM,
+                        const int32_t *request_T, const int32_t *position_T, const float *cos_SZ, const float *sin_SZ,
+                        float softmax_scale, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C, int32_t R,
+                        int32_t A, int32_t M, int32_t B, int32_t page_count, int32_t S) {
+    return guarded(ctx, [&] {
+        const char *operation = "mla_expanded";
+        require_sizes(operation, {{"T", T, 0},
+                                  {"H", H},
+                                  {"P", P},
+                                  {"U", U},
+                                  {"C", C},
+                                  {"R", R},
+                                  {"A", A},
+                                  {"M", M},
+                                  {"B", B},
+                                  {"page_count", page_count},
+                                  {"S", S}});
+        require_even(operation, "R", R);
+        require_type(operation, type);
+        require_cache(operation, cache);
+        FormatSize size = require_format(ctx, operation, format);
+        if (T == 0) return;
+        require_pointers(operation, {{"o_THU", o_THU},
+                                     {"q_in_THPR", q_in_THPR},
+                                     {"pages", pages},
+                                     {"kv_b", kv_b},
+                                     {"table_AM", table_AM},
+                                     {"request_T", request_T},
+                                     {"position_T", position_T},
+                                     {"cos_SZ", cos_SZ},
+                                     {"sin_SZ", sin_SZ}});
+        require_scale(operation, "scale", scale, format, size);
+        Rows rows{table_AM, request_T, position_T, T, A, M, B, page_count};
+        require_positions(operation, rows);
+        require_indices(operation, "position_T", position_T, T, "S", S);
+        require_pages(operation, rows);
+        MlaExpanded attention{floats(o_THU),
+                              floats(q_in_THPR),
+                              floats(pages),
+                              matrix(kv_b, scale, C, format),
+                              table_AM,
+                              request_T,
+                              position_T,
+                              {cos_SZ, sin_SZ, R / 2},
+                              softmax_scale,
+                              H,
+                              P,
+                              U,
+                              C,
+                              R,
+                              M,
+                              B};
+        int64_t most = std::min<int64_t>(T, kExpandedRows);
+        int64_t q_stride = odd_lines(int64_t{P} + R), o_stride = odd_lines(U);
+        int64_t q = most * q_stride, o = most * o_stride, key = (int64_t{P} + R) * kKeyStride;
+        int64_t each = q + o + key + kExpandedPositions * o_stride;
+        auto *memory = reinterpret_cast<float *>(
+            ctx->expanded.of(operation, ctx->threads->count() * each * static_cast<int64_t>(sizeof(float))));
+        // One range of rows after the other, for each has as many pieces as there are heads.
+        for (int64_t from = 0, to; from < T; from = to) {
+            to = from + 1;
+            while (to < T && to - from < kExpandedRows && request_T[to] == request_T[from]) to++;
+            ctx->threads->run(H, [&](int64_t h, int thread) {
+                float *mine = memory + thread * each;
+                ctx->isa->mla_expanded(attention, h, from, to, ctx->scratch_of(thread),
+                                       {mine, mine + q, mine + q + o, mine + q + o + key, q_stride, o_stride});
+            });
         }
     });
 }

@@ -110,6 +110,25 @@ struct MlaAttention {
     int64_t H, C, R, M, B;
 };
 
+struct MlaExpanded {
+    float *o;
+    const float *q;
+    const float *pages;
+    Matrix kv_b;
+    const int32_t *table, *request, *position;
+    Rope rope;
+    float scale;
+    int64_t H, P, U, C, R, M, B;
+};
+
+// What a piece of MlaExpanded works in: its rows of q, rotated, and of o; of a block of positions the keys, turned, and
+// the values. All are aligned to 64; their strides let rows begin in different sets of a cache, and o's has room for
+// whole vectors.
+struct ExpandedMemory {
+    float *q, *o, *key, *value;
+    int64_t q_stride, o_stride;  // value's is o's
+};
+
 // y[token[n]] += weight[n] * x[n] for N rows of x. token NULL: y[n]; weight NULL: 1.
 struct Combine {
     float *y;
@@ -137,6 +156,9 @@ struct Isa {
     void (*latent_append)(const LatentAppend &, int64_t from, int64_t to);
     // Heads [from, to) of row t, at most kAttentionHeads.
     void (*mla_attention)(const MlaAttention &, int64_t t, int64_t from, int64_t to, void *scratch);
+    // Rows [from, to) of head h, all of one request, at most kExpandedRows.
+    void (*mla_expanded)(const MlaExpanded &, int64_t h, int64_t from, int64_t to, void *scratch,
+                         const ExpandedMemory &);
     // Columns [from, to).
     void (*combine)(const Combine &, int64_t from, int64_t to);
     // n elements.
@@ -158,5 +180,9 @@ constexpr int64_t kGemmRows = 64;
 constexpr int64_t kGemmOutputs = 24;
 constexpr int64_t kIntegerOutputs = 64;
 constexpr int64_t kAttentionHeads = 36;
+// Rows that share the keys and values of a block of positions; the block; from one value of a key to the next.
+constexpr int64_t kExpandedRows = 512;
+constexpr int64_t kExpandedPositions = 256;
+constexpr int64_t kKeyStride = kExpandedPositions + 16;
 
 }  // namespace panamoe

@@ -5,6 +5,7 @@
 // load of the cache. Pages are taken in order, in chunks of at most kChunk rows that start at fixed places of a page,
 // with a running maximum and sum for each head: the order of all sums depends on the position alone. A chunk stays in
 // the second cache; a tile's heads or columns of it in the first one.
+#include "softmax.hpp"
 #include "tiles.hpp"
 
 namespace panamoe::PANAMOE_ISA {
@@ -14,7 +15,7 @@ constexpr int64_t kChunk = 64;
 
 struct Scratch {
     alignas(64) float score[kAttentionHeads][kChunk];  // then shares
-    float most[kAttentionHeads], total[kAttentionHeads], shrink[kAttentionHeads];
+    RunningSoftmax softmax[kAttentionHeads];
 };
 static_assert(sizeof(Scratch) <= 256 * 1024 && kChunk % LANES == 0);
 
@@ -48,34 +49,6 @@ void score(Scratch &scratch, const Chunk &k) {
     });
 }
 
-constexpr float kNone = -__builtin_inff();
-
-// Turns the scores of head g into shares of the largest one so far.
-void share(Scratch &scratch, int64_t g, int64_t n, bool first) {
-    float *score = scratch.score[g];
-    for (int64_t i = n; i % LANES != 0; i++) score[i] = kNone;
-    float before = first ? kNone : scratch.most[g], most = before;
-    Vec largest = broadcast(kNone);
-    for (int64_t i = 0; i < n; i += LANES) {
-        Vec scores = load(score + i);
-        largest = scores > largest ? scores : largest;  // false for NaN
-    }
-    for (int64_t i = 0; i < LANES; i++)
-        if (largest[i] > most) most = largest[i];
-    // Where every score so far is -inf, -inf - -inf would be NaN: their shares are 0.
-    float base = most == kNone ? 0.0f : most;
-    Vec sums{};
-    for (int64_t i = 0; i < n; i += LANES) {
-        Vec shares = exp(load(score + i) - base);
-        store(score + i, shares);
-        sums += shares;
-    }
-    float shrink = exp(broadcast(before - base))[0], total = sum(sums);
-    scratch.most[g] = most;
-    scratch.shrink[g] = shrink;
-    scratch.total[g] = first ? total : scratch.total[g] * shrink + total;
-}
-
 // o[g][c] = o[g][c] * shrink[g] + sum over i of share[g][i] * rows[i][c], i ascending, for VECS vectors of columns from
 // c on, or the tail columns that are less than one.
 template <int HEADS, int VECS>
@@ -89,7 +62,7 @@ PANAMOE_INLINE void add_values(const Scratch &scratch, const Chunk &k, int64_t g
     };
     each([&](int h, int v) {
         const float *from = k.o + (g + h) * k.C + c + v * LANES;
-        acc[h][v] = k.first ? Vec{} : (tail == 0 ? load(from) : load(from, tail)) * scratch.shrink[g + h];
+        acc[h][v] = k.first ? Vec{} : (tail == 0 ? load(from) : load(from, tail)) * scratch.softmax[g + h].shrink;
     });
     for (int64_t i = 0; i < k.n; i++) {
         const float *row = k.rows + i * k.X + c;
@@ -134,6 +107,7 @@ void mla_attention(const MlaAttention &a, int64_t t, int64_t from, int64_t to, v
     float *o = a.o + (t * a.H + from) * a.C;
     const int32_t *table = a.table + a.request[t] * a.M;
     int64_t positions = a.position[t] + int64_t{1};
+    for (int64_t g = 0; g < heads; g++) scratch.softmax[g].start();
     for (int64_t s = 0; s < positions;) {
         int64_t in_page = s % a.B;
         int64_t n = a.B - in_page < kChunk ? a.B - in_page : kChunk;
@@ -148,12 +122,12 @@ void mla_attention(const MlaAttention &a, int64_t t, int64_t from, int64_t to, v
                     a.scale,
                     s == 0};
         score(scratch, chunk);
-        for (int64_t g = 0; g < heads; g++) share(scratch, g, n, s == 0);
+        for (int64_t g = 0; g < heads; g++) scratch.softmax[g].add(scratch.score[g], n);
         add_values(scratch, chunk);
         s += n;
     }
     for (int64_t g = 0; g < heads; g++)
-        for (int64_t c = 0; c < a.C; c++) o[g * a.C + c] /= scratch.total[g];
+        for (int64_t c = 0; c < a.C; c++) o[g * a.C + c] /= scratch.softmax[g].total;
 }
 
 }  // namespace panamoe::PANAMOE_ISA

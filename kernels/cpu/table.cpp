@@ -10,6 +10,7 @@ void gemm_integer(const IntegerGemm &, int64_t, int64_t, void *);
 void mla_query(const MlaQuery &, int64_t, int64_t, int64_t, void *);
 void latent_append(const LatentAppend &, int64_t, int64_t);
 void mla_attention(const MlaAttention &, int64_t, int64_t, int64_t, void *);
+void mla_expanded(const MlaExpanded &, int64_t, int64_t, int64_t, void *, const ExpandedMemory &);
 void combine(const Combine &, int64_t, int64_t);
 void swiglu(float *, const float *, const float *, int64_t);
 void add(float *, const float *, int64_t);
@@ -46,6 +47,7 @@ const Isa kIsa = {
     .mla_query = mla_query,
     .latent_append = latent_append,
     .mla_attention = mla_attention,
+    .mla_expanded = mla_expanded,
     .combine = combine,
     .swiglu = swiglu,
     .add = add,

@@ -139,6 +139,28 @@ PANAMOE_INLINE void each_row_tile(int64_t rows, Body body) {
     }
 }
 
+// y[r][c] += sum over n of x[r][n] * w[n][c], n ascending, for many rows and columns, these a multiple of LANES: a
+// strip of w's columns stays in the first cache for all rows, kProductDepth rows of w at a time.
+constexpr int64_t kProductDepth = 128;
+
+PANAMOE_INLINE void add_product(float *y, int64_t y_stride, const float *x, int64_t x_stride, const float *w,
+                                int64_t w_stride, int64_t rows, int64_t N, int64_t columns) {
+    constexpr int kVecs = kTileOutputs == 4 ? 4 : 2;  // beside them, the registers hold an accumulator for each row
+    auto strip = [&](auto vecs, int64_t c) {
+        for (int64_t n = 0; n < N; n += kProductDepth) {
+            int64_t depth = N - n < kProductDepth ? N - n : kProductDepth;
+            each_row_tile(rows, [&](auto count, int64_t r) {
+                add_weighted_columns<decltype(count)::kValue, decltype(vecs)::kValue>(
+                    y + r * y_stride + c, y_stride, x + r * x_stride + n, x_stride, w + n * w_stride + c, w_stride,
+                    depth, 0);
+            });
+        }
+    };
+    int64_t c = 0;
+    for (; c + kVecs * LANES <= columns; c += kVecs * LANES) strip(Count<kVecs>{}, c);
+    for (; c < columns; c += LANES) strip(Count<1>{}, c);
+}
+
 // Turns Z neighbouring pairs (a, b) of x into (a cos - b sin, a sin + b cos).
 PANAMOE_INLINE void rotate(float *y, const float *x, const Rope &rope, int64_t position) {
     const float *cos = rope.cos + position * rope.Z, *sin = rope.sin + position * rope.Z;

@@ -196,6 +196,24 @@ PM_API int32_t pm_mla_attention(pm_context *ctx, void *o_THC, const void *q_THX,
 PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC, int32_t type, const void *kv_b,
                              const void *scale, int32_t format, int32_t T, int32_t H, int32_t P, int32_t U, int32_t C);
 
+/* What pm_mla_query, pm_mla_attention and pm_mla_output give together, in another order of sums: MLA as the DeepSeek-V2
+ * report writes it (section 2.1.2), with keys and values expanded. For head h, with Wk and Wv its rows of k_nope and v
+ * in kv_b and c_s, k_s the latent [C] and rotated key [R] that were appended at position s:
+ *
+ *   key_s = [Wk c_s | k_s]   value_s = Wv c_s   q = [q_in[t][h][0..P) | rope(q_in[t][h][P..P+R))]
+ *   o[t][h] = sum over s of softmax_s(softmax_scale * q . key_s) * value_s, s = 0..position_T[t] of request
+ * request_T[t]
+ *
+ * Expanding a position costs H * (P + U) * C multiplications, once for all rows of a request that follow each other in
+ * the call (up to some hundreds); then a row takes P + R + U of them for each position and head, where absorbed it
+ * takes 2 * C + R: for long prompts. On CUDA the three functions do it, absorbed. */
+PM_API int32_t pm_mla_expanded(pm_context *ctx, void *o_THU, const void *q_in_THPR, int32_t type, const void *pages,
+                               int32_t cache, const void *kv_b, const void *scale, int32_t format,
+                               const int32_t *table_AM, const int32_t *request_T, const int32_t *position_T,
+                               const float *cos_SZ, const float *sin_SZ, float softmax_scale, int32_t T, int32_t H,
+                               int32_t P, int32_t U, int32_t C, int32_t R, int32_t A, int32_t M, int32_t B,
+                               int32_t page_count, int32_t S);
+
 /* What the gate says becomes scores, in place: 1 / (1 + exp(-y)) of each value (PM_SIGMOID), or the softmax of each row
  * (PM_SOFTMAX). A row of infinities or with a NaN becomes NaN under the softmax. */
 PM_API int32_t pm_score(pm_context *ctx, void *score_TE, int32_t type, int32_t scoring, int32_t T, int32_t E);

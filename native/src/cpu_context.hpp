@@ -62,6 +62,7 @@ struct pm_context {
     panamoe::Aligned scratch;  // kScratchBytes and kTileBytes for each thread
     panamoe::Room rows;        // of x, gathered or as codes
     panamoe::Room products;    // that a second job goes on with
+    panamoe::Room expanded;    // what mla_expanded works in, for each thread
     std::vector<panamoe::RowBlock> blocks;
     std::vector<int32_t> laid;  // for each row in rows, which one of x it is
 

@@ -268,6 +268,25 @@ void test_arguments() {
     c.refused(attend({0, 0}, {0, 2}, beyond, PM_CACHE_F32), "mla_attention: table_AM[0][1] is 2, page_count is 2");
     c.ok(attend({0, 0}, {0, 1}, beyond, PM_CACHE_F32), "mla_attention before a page that is not there");
 
+    // The same cache, expanded.
+    auto expand = [&](std::vector<int32_t> request, std::vector<int32_t> position, const int32_t *pages, int32_t S,
+                      int32_t U, int32_t format) {
+        return pm_mla_expanded(c, x, w, f32, y, PM_CACHE_F32, scale, nullptr, format, pages, request.data(),
+                               position.data(), angle, angle, 1, static_cast<int32_t>(request.size()), 1, 1, U, 2, 2, 1,
+                               2, 2, 2, S);
+    };
+    c.ok(expand({0, 0}, {3, 0}, table, 4, 1, PM_W_F32), "mla_expanded");
+    c.ok(expand({}, {}, nullptr, 4, 1, PM_W_F32), "mla_expanded of no rows");
+    c.ok(expand({0, 0}, {0, 1}, beyond, 4, 1, PM_W_F32), "mla_expanded before a page that is not there");
+    c.refused(expand({0, 0}, {0, 4}, table, 8, 1, PM_W_F32), "mla_expanded: position_T[1] is 4, M * B is 4");
+    c.refused(expand({0}, {3}, table, 3, 1, PM_W_F32), "mla_expanded: position_T[0] is 3, S is 3");
+    c.refused(expand({0, 1}, {0, 0}, table, 4, 1, PM_W_F32), "mla_expanded: request_T[1] is 1, A is 1");
+    c.refused(expand({0, 0}, {0, 2}, beyond, 4, 1, PM_W_F32), "mla_expanded: table_AM[0][1] is 2, page_count is 2");
+    c.refused(expand({0}, {0}, table, 4, 0, PM_W_F32), "mla_expanded: U is 0");
+    c.refused(expand({0}, {0}, table, 4, 1, f8), "mla_expanded: scale is NULL");
+    c.refused(expand({0}, {0}, nullptr, 4, 1, PM_W_F32), "mla_expanded: table_AM is NULL");
+    c.refused(expand({0}, {0}, table, 4, 2147483647, PM_W_F32), "mla_expanded: ");
+
     c.refused(pm_mla_output(c, y, x, f32, w, nullptr, f8, 1, 1, 2, 2, 2), "mla_output: scale is NULL");
     c.refused(pm_mla_output(c, y, x, f32, w, nullptr, PM_W_F32, 1, 1, 0, 2, 2), "mla_output: P is 0");
 

@@ -287,7 +287,16 @@ void test_arguments() {
     c.refused(pm_swiglu(c, y, x, nullptr, f32, 1, 2), "swiglu: up_NF is NULL");
     c.refused(pm_mla_attention(c, y, x, f32, w, 2, index, index, index, 1, 1, 1, 2, 2, 1, 1, 1, 1),
               "mla_attention: cache is 2, the CUDA back end has 0 (F32) and 1 (BF16)");
+    c.refused(pm_mla_expanded(c, y, x, f32, w, 0, w, nullptr, f8, index, index, index, x, x, 1, 1, 1, 2, 2, 2, 2, 1, 1,
+                              1, 1, 1),
+              "mla_expanded: scale is NULL, format 2 has scales");
+    c.refused(pm_mla_expanded(c, y, x, f32, w, 0, w, nullptr, 0, index, index, index, x1, x, 1, 1, 1, 2, 2, 2, 2, 1, 1,
+                              1, 1, 1),
+              "mla_expanded: cos_SZ is at 0x");
     // No rows: nothing is read, not even the pointers.
+    c.ok(pm_mla_expanded(c, nullptr, nullptr, f32, nullptr, 0, nullptr, nullptr, f8, nullptr, nullptr, nullptr, nullptr,
+                         nullptr, 1, 0, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1),
+         "mla_expanded of no rows");
     c.ok(pm_rms_norm(c, nullptr, nullptr, f32, nullptr, PM_W_F32, 0, 4, 0), "rms_norm of no rows");
     c.ok(pm_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, 0, 2, 2), "gemm of no rows");
     c.ok(pm_grouped_gemm(c, nullptr, nullptr, f32, nullptr, nullptr, f8, nullptr, 0, 2, 2, 2), "grouped_gemm");

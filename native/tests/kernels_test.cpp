@@ -723,6 +723,174 @@ void test_mla_attention_not_finite() {
     }
 }
 
+// The definition of mla_expanded, in double.
+std::vector<double> expanded(const Cache &cache, const Weight &kv_b, const Angles &angles,
+                             const std::vector<float> &q_in, const std::vector<int32_t> &request_T,
+                             const std::vector<int32_t> &position_T, double scale, int64_t H, int64_t P, int64_t U) {
+    int64_t C = kv_b.D, R = 2 * int64_t{angles.Z};
+    std::vector<double> o(area(static_cast<int64_t>(request_T.size()) * H, U));
+    for (int64_t h = 0; h < H; h++) {
+        int32_t request = -1;
+        std::vector<std::vector<double>> kv;  // of the request's positions so far: P + U values
+        for (size_t t = 0; t < request_T.size(); t++) {
+            if (request_T[t] != request) kv.clear();
+            request = request_T[t];
+            for (auto s = static_cast<int32_t>(kv.size()); s <= position_T[t]; s++) {
+                std::vector<double> &row = kv.emplace_back(static_cast<size_t>(P + U));
+                const float *latent = &cache.pages[cache.row(request, s)];
+                for (int64_t f = 0; f < P + U; f++)
+                    for (int64_t c = 0; c < C; c++)
+                        row[static_cast<size_t>(f)] += kv_b.at(h * (P + U) + f, c) * latent[c];
+            }
+            const float *q = &q_in[area(static_cast<int64_t>(t) * H + h, P + R)];
+            std::vector<double> share;
+            double most = -INFINITY, total = 0;
+            for (int32_t s = 0; s <= position_T[t]; s++) {
+                const float *key = &cache.pages[cache.row(request, s) + static_cast<size_t>(C)];
+                double dot = 0;
+                for (int64_t p = 0; p < P; p++) dot += q[p] * kv[static_cast<size_t>(s)][static_cast<size_t>(p)];
+                for (int64_t r = 0; r < R; r++) dot += angles.rotated(q + P, position_T[t], r) * key[r];
+                share.push_back(dot * scale);
+                most = std::max(most, share.back());
+            }
+            for (double &each : share) total += each = std::exp(each - most);
+            double *out = &o[area(static_cast<int64_t>(t) * H + h, U)];
+            for (size_t s = 0; s < share.size(); s++)
+                for (int64_t u = 0; u < U; u++) out[u] += share[s] / total * kv[s][static_cast<size_t>(P + u)];
+        }
+    }
+    return o;
+}
+
+struct Expanded {
+    Cache cache;
+    Weight kv_b;
+    Angles angles;
+    std::vector<float> q_in;
+    std::vector<int32_t> request_T, position_T;
+    float scale;
+    int32_t A, H, P, U, R, M, B;
+
+    // Rows [from, to); of the table only what they reach is there.
+    std::vector<float> compute(const Context &context, size_t from, size_t to, const std::string &what) const {
+        std::vector<float> o((to - from) * area(H, U), kNan);
+        std::vector<int32_t> table_AM(cache.table_AM.size(), -1);
+        for (size_t t = from; t < to; t++)
+            std::copy_n(cache.table_AM.begin() + request_T[t] * M, position_T[t] / B + 1,
+                        table_AM.begin() + request_T[t] * M);
+        context.ok(pm_mla_expanded(context, o.data(), q_in.data() + from * area(H, P + R), PM_F32, cache.pages.data(),
+                                   PM_CACHE_F32, kv_b.data(), kv_b.scale(), kv_b.format, table_AM.data(),
+                                   request_T.data() + from, position_T.data() + from, angles.cos_SZ.data(),
+                                   angles.sin_SZ.data(), scale, static_cast<int32_t>(to - from), H, P, U,
+                                   static_cast<int32_t>(kv_b.D), R, A, M, B, cache.page_count, angles.S),
+                   what);
+        return o;
+    }
+
+    std::vector<double> defined() const {
+        return expanded(cache, kv_b, angles, q_in, request_T, position_T, scale, H, P, U);
+    }
+};
+
+void test_mla_expanded() {
+    struct Shape {
+        int32_t H, P, U, C, R, B, S;
+        std::vector<int32_t> rows;  // of each request: how many, its last ones
+    };
+    const Shape shapes[] = {{1, 1, 1, 1, 2, 1, 4, {1, 3}},
+                            {3, 5, 7, 69, 6, 3, 300, {2, 0, 40}},
+                            {2, 100, 65, 130, 64, 64, 520, {130, 1, 9}},
+                            {16, 20, 24, 40, 8, 100, 258, {3, 50}},
+                            {1, 130, 129, 16, 10, 64, 700, {530}},  // more rows than share a block
+                            {2, 128, 128, 512, 64, 64, 260, {70}}};
+    for (const std::string &isa : instruction_sets()) {
+        Context one("threads=1 isa=" + isa), two("threads=2 isa=" + isa);
+        for (const Shape &shape : shapes)
+            for (int32_t format : kFormats) {
+                auto [H, P, U, C, R, B, S, rows] = shape;
+                if (format != PM_W_BF16 && (C == 512 || S > 600)) continue;  // the definition takes long
+                std::string what = name("mla_expanded", isa, {H, P, U, C, R, B, S}) + " " + format_name(format);
+                Random random(kSeed);
+                auto A = static_cast<int32_t>(rows.size());
+                int32_t M = (S + B - 1) / B, X = C + R;
+                Expanded given{Cache(A, M, B, X, random),
+                               Weight(format, int64_t{H} * (P + U), C, random),
+                               Angles(S, R / 2, random),
+                               {},
+                               {},
+                               {},
+                               4.0f / std::sqrt(static_cast<float>((P + R) * C)),
+                               A,
+                               H,
+                               P,
+                               U,
+                               R,
+                               M,
+                               B};
+                for (int32_t a = 0; a < A; a++)
+                    for (int32_t i = rows[static_cast<size_t>(a)]; i > 0; i--)
+                        given.request_T.push_back(a), given.position_T.push_back(S - a - i);
+                size_t T = given.request_T.size();
+                given.q_in = random.normals(static_cast<int64_t>(T) * H * (P + R));
+                std::vector<float> o = given.compute(one, 0, T, what);
+                expect_close(given.defined(), o, int64_t{H} * U, 4 * 1024, what);
+                expect_same_bits(o, given.compute(two, 0, T, what), what + ", two threads");
+                for (size_t cut : {size_t{1}, size_t{7}, size_t{100}}) {
+                    std::vector<float> parts;
+                    for (size_t from = 0; from < std::min(T, 50 * cut); from += cut) {
+                        std::vector<float> part = given.compute(two, from, std::min(T, from + cut), what);
+                        parts.insert(parts.end(), part.begin(), part.end());
+                    }
+                    expect_same_bits({o.begin(), o.begin() + static_cast<int64_t>(parts.size())}, parts,
+                                     what + ", in parts of " + std::to_string(cut));
+                }
+                // In another order, and each beside one of another position.
+                Expanded turned = given;
+                std::vector<float> expected;
+                for (size_t t = 0; t < T; t++) {
+                    size_t from = T - 1 - t;
+                    turned.request_T[t] = given.request_T[from], turned.position_T[t] = given.position_T[from];
+                    std::copy_n(&given.q_in[from * area(H, P + R)], area(H, P + R), &turned.q_in[t * area(H, P + R)]);
+                    expected.insert(expected.end(), &o[from * area(H, U)], &o[from * area(H, U)] + area(H, U));
+                }
+                expect_same_bits(expected, turned.compute(two, 0, T, what), what + ", backwards");
+            }
+    }
+}
+
+// A NaN in the cache is seen by the rows at its position and behind, an infinite score has the only share.
+void test_mla_expanded_not_finite() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        for (int32_t bad : {5, 260, 290}) {
+            Random random(kSeed);
+            int32_t H = 2, P = 6, U = 5, C = 20, R = 4, B = 16, S = 300, M = 19;
+            Expanded given{Cache(1, M, B, C + R, random),
+                           Weight(PM_W_F32, int64_t{H} * (P + U), C, random),
+                           Angles(S, R / 2, random),
+                           {},
+                           {},
+                           {},
+                           0.1f,
+                           1,
+                           H,
+                           P,
+                           U,
+                           R,
+                           M,
+                           B};
+            for (int32_t s = 250; s < S; s++) given.request_T.push_back(0), given.position_T.push_back(s);
+            given.q_in = random.normals(int64_t{50} * H * (P + R));
+            for (int32_t r = 0; r < 50; r += 49)  // one value of a latent, of a rotated key
+                given.cache.pages[given.cache.row(0, bad + (r > 0)) + static_cast<size_t>(r > 0 ? C + 1 : 3)] = kNan;
+            std::vector<float> o = given.compute(context, 0, 50, "mla_expanded, NaN");
+            for (size_t i = 0; i < o.size(); i++)
+                expect(std::isnan(o[i]) == (given.position_T[i / area(H, U)] >= bad), "isa=%s: NaN at %d: o[%zu] is %g",
+                       isa.c_str(), bad, i, o[i]);
+        }
+    }
+}
+
 void test_gather() {
     for (const std::string &isa : instruction_sets())
         for (auto [N, T, D] : {std::tuple{0, 1, 1}, {1, 1, 1}, {7, 3, 69}, {300, 5, 576}}) {
@@ -1025,6 +1193,8 @@ int main(int argc, char **argv) {
                 {"latent_append", test_latent_append},
                 {"mla_attention", test_mla_attention},
                 {"mla_attention_not_finite", test_mla_attention_not_finite},
+                {"mla_expanded", test_mla_expanded},
+                {"mla_expanded_not_finite", test_mla_expanded_not_finite},
                 {"score", test_score},
                 {"route", test_route},
                 {"gather", test_gather},

@@ -155,6 +155,22 @@ final class Contract {
         return c.kvB(kvB, c.of('H'), 'U', 'P');
     }
 
+    Contract mlaExpanded(Tensor o_THU, Tensor q_THPR, LatentPages pages, Weight kvB, Rows rows, Rope rope) {
+        var c = begin("mlaExpanded")
+                .result("o_THU", o_THU)
+                .input("q_THPR", "TH?", q_THPR)
+                .input("pages_SBX", "?BX", pages.pages_SBX(), cached(pages))
+                .weight("kvB", "?C", kvB)
+                .rows(rows)
+                .rope(rope);
+        int H = c.of('H'), C = c.of('C'), R = c.of('R');
+        if (c.of('X') != (long) C + R)
+            throw c.wrong(
+                    "pages_SBX is %s, kvB is %s, cos_SZ is %s: X is not C + R", pages.pages_SBX(), kvB, rope.cos_SZ());
+        c.set('P', q_THPR.dim(2) - R, "q_THPR", q_THPR);
+        return c.kvB(kvB, H, 'P', 'U');
+    }
+
     Contract score(Tensor score_TE) {
         return begin("score").result("score_TE", score_TE);
     }

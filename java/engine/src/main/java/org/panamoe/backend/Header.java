@@ -54,6 +54,7 @@ final class Header {
     final MethodHandle latentAppend;
     final MethodHandle mlaAttention;
     final MethodHandle mlaOutput;
+    final MethodHandle mlaExpanded;
     final MethodHandle score;
     final MethodHandle route;
     final MethodHandle gather;
@@ -201,6 +202,34 @@ final class Header {
                 JAVA_INT,
                 ADDRESS,
                 ADDRESS,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
+        mlaExpanded = status(
+                "pm_mla_expanded",
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                JAVA_INT,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                ADDRESS,
+                JAVA_FLOAT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
                 JAVA_INT,
                 JAVA_INT,
                 JAVA_INT,

@@ -84,6 +84,9 @@ public interface Kernels extends AutoCloseable {
     /** @param kvB the checkpoint's kv_b_proj, [H * (P + U), C] */
     void mlaOutput(Tensor o_THU, Tensor o_THC, Weight kvB);
 
+    /** @param kvB the checkpoint's kv_b_proj, [H * (P + U), C] */
+    void mlaExpanded(Tensor o_THU, Tensor q_THPR, LatentPages pages, Weight kvB, Rows rows, Rope rope, float scale);
+
     /** In place. */
     void score(Tensor score_TE, Scoring scoring);
 

@@ -376,6 +376,49 @@ final class NativeKernels implements Kernels {
     }
 
     @Override
+    public void mlaExpanded(
+            Tensor o_THU, Tensor q_THPR, LatentPages pages, Weight kvB, Rows rows, Rope rope, float scale) {
+        caller.enter("mlaExpanded");
+        try {
+            var c = contract.mlaExpanded(o_THU, q_THPR, pages, kvB, rows, rope);
+            int T = c.of('T'), H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R');
+            int A = c.of('A'), M = c.of('M'), B = c.of('B'), S = c.of('S');
+            int pageCount = pages.pages_SBX().dim(0);
+            check((int) pm.mlaExpanded.invokeExact(
+                    context,
+                    o_THU.data,
+                    q_THPR.data,
+                    Header.F32,
+                    pages.pages_SBX().data,
+                    pages.cache(),
+                    kvB.data().data,
+                    data(kvB.scale()),
+                    kvB.format().id,
+                    rows.table_AM().data,
+                    rows.request_T().data,
+                    rows.position_T().data,
+                    rope.cos_SZ().data,
+                    rope.sin_SZ().data,
+                    scale,
+                    T,
+                    H,
+                    P,
+                    U,
+                    C,
+                    R,
+                    A,
+                    M,
+                    B,
+                    pageCount,
+                    S));
+        } catch (Throwable e) {
+            throw unchecked(e);
+        } finally {
+            leave();
+        }
+    }
+
+    @Override
     public void score(Tensor score_TE, Scoring scoring) {
         caller.enter("score");
         try {

@@ -261,37 +261,62 @@ final class ReferenceKernels implements Kernels {
         });
     }
 
-    /**
-     * MLA as the paper writes it, with keys and values of every head expanded from the latent: what mlaQuery,
-     * mlaAttention and mlaOutput together must give.
-     */
-    static void expandedAttention(
+    @Override
+    public void mlaExpanded(
             Tensor o_THU, Tensor q_THPR, LatentPages pages, Weight kvB, Rows rows, Rope rope, float scale) {
-        int T = o_THU.dim(0), H = o_THU.dim(1), U = o_THU.dim(2);
-        int R = 2 * rope.cos_SZ().dim(1), P = q_THPR.dim(2) - R, C = kvB.columns();
-        for (int t = 0; t < T; t++) {
-            int position = position("expandedAttention", rows.position_T(), t, rope);
-            double[][] cached = cached("expandedAttention", pages, rows, t);
-            for (int h = 0; h < H; h++) {
-                double[] q = row(q_THPR, (long) t * H + h, P + R);
-                rotate(q, P, R, rope, position);
-                var k = new double[cached.length][P + R];
-                var v = new double[cached.length][U];
-                for (int row = 0; row < P + U; row++) {
-                    double[] w = row(kvB, (long) h * (P + U) + row, C);
-                    for (int s = 0; s < cached.length; s++) {
-                        double value = dot(w, cached[s], C);
-                        if (row < P) k[s][row] = value;
-                        else v[s][row - P] = value;
-                    }
-                }
-                var score = new double[cached.length];
-                for (int s = 0; s < cached.length; s++) {
-                    System.arraycopy(cached[s], C, k[s], P, R);
-                    score[s] = scale * dot(q, k[s], P + R);
-                }
-                store(mean(softmax(score), v, U), o_THU, (long) t * H + h);
+        var c = new Contract(false).mlaExpanded(o_THU, q_THPR, pages, kvB, rows, rope);
+        int T = c.of('T'), H = c.of('H');
+        run("mlaExpanded", () -> {
+            for (int t = 0, from = 0; t < T; t++) {
+                position("mlaExpanded", rows.position_T(), t, rope);
+                cachedPosition("mlaExpanded", pages, rows, t);
+                place("mlaExpanded", pages, rows, t, 0);
+                boolean last = t + 1 == T
+                        || rows.request_T().getInt(t + 1L) != rows.request_T().getInt(t);
+                if (!last) continue;
+                for (int h = 0; h < H; h++)
+                    attendExpanded(c, o_THU, q_THPR, pages, kvB, rows, rope, scale, h, from, t + 1);
+                from = t + 1;
             }
+        });
+    }
+
+    /** Head h of rows [from, to), which are one request's. */
+    private static void attendExpanded(
+            Contract c,
+            Tensor o_THU,
+            Tensor q_THPR,
+            LatentPages pages,
+            Weight kvB,
+            Rows rows,
+            Rope rope,
+            float scale,
+            int h,
+            int from,
+            int to) {
+        int H = c.of('H'), P = c.of('P'), U = c.of('U'), C = c.of('C'), R = c.of('R');
+        int furthest = from;
+        for (int t = from; t < to; t++)
+            if (rows.position_T().getInt(t) > rows.position_T().getInt(furthest)) furthest = t;
+        double[][] cached = cached("mlaExpanded", pages, rows, furthest);
+        var k = new double[cached.length][P + R];
+        var v = new double[cached.length][U];
+        for (int row = 0; row < P + U; row++) {
+            double[] w = row(kvB, (long) h * (P + U) + row, C);
+            for (int s = 0; s < cached.length; s++) {
+                double value = dot(w, cached[s], C);
+                if (row < P) k[s][row] = value;
+                else v[s][row - P] = value;
+            }
+        }
+        for (int s = 0; s < cached.length; s++) System.arraycopy(cached[s], C, k[s], P, R);
+        for (int t = from; t < to; t++) {
+            int position = rows.position_T().getInt(t);
+            double[] q = row(q_THPR, (long) t * H + h, P + R);
+            rotate(q, P, R, rope, position);
+            var score = new double[position + 1];
+            for (int s = 0; s <= position; s++) score[s] = scale * dot(q, k[s], P + R);
+            store(mean(softmax(score), v, U), o_THU, (long) t * H + h);
         }
     }
 
@@ -534,10 +559,10 @@ final class ReferenceKernels implements Kernels {
         return score;
     }
 
-    /** The mean, so weighted, of the first n values of each row. */
+    /** The mean, so weighted, of the first n values of as many rows as there are weights. */
     private static double[] mean(double[] weight, double[][] rows, int n) {
         var mean = new double[n];
-        for (int s = 0; s < rows.length; s++) for (int i = 0; i < n; i++) mean[i] += weight[s] * rows[s][i];
+        for (int s = 0; s < weight.length; s++) for (int i = 0; i < n; i++) mean[i] += weight[s] * rows[s][i];
         return mean;
     }
 

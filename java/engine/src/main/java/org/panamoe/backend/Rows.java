@@ -9,4 +9,9 @@ import org.panamoe.tensor.Tensor;
  * @param request_T for each row its request, a row of {@code table_AM}
  * @param position_T for each row its position in that request
  */
-public record Rows(Tensor table_AM, Tensor request_T, Tensor position_T) {}
+public record Rows(Tensor table_AM, Tensor request_T, Tensor position_T) {
+    /** Rows [from, to) of these. */
+    public Rows rows(int from, int to) {
+        return new Rows(table_AM, request_T.rows(from, to), position_T.rows(from, to));
+    }
+}

@@ -124,6 +124,7 @@ final class InvarianceTest {
                                         groupedSwiglu(make, format),
                                         groupedCombine(make, format),
                                         mlaQuery(make, format),
+                                        mlaExpanded(make, format),
                                         mlaOutput(make, format))))
                 .flatMap(functions -> functions)
                 .toList();
@@ -293,9 +294,32 @@ final class InvarianceTest {
         var q_THX = make.floats(1, T, H, C + R);
         return new Function("mlaAttention", (on, from, to) -> {
             var o_THC = on.out(to - from, H, C);
-            on.kernels.mlaAttention(
-                    o_THC, on.in(q_THX.rows(from, to)), on.in(pages), on.in(part(rows, from, to)), 0.5f);
+            on.kernels.mlaAttention(o_THC, on.in(q_THX.rows(from, to)), on.in(pages), on.in(rows.rows(from, to)), 0.5f);
             return on.floats(o_THC);
+        });
+    }
+
+    /** Two requests, the first one's rows on both sides of the end of a block. */
+    private static Function mlaExpanded(Given make, QuantFormat format) {
+        int H = 3, P = 33, U = 20, C = 72, R = 8, B = 16, M = 20;
+        var pages = new LatentPages(make.floats(1, 2L * M, B, C + R));
+        var table_AM = make.ints(2 * M, i -> (7 * i + 3) % (2 * M)).as(2, M);
+        var rows = new Rows(
+                table_AM, make.ints(T, t -> t < T - 5 ? 0 : 1), make.ints(T, t -> t < T - 5 ? t + 240 : t + 270));
+        var q_THPR = make.floats(1, T, H, P + R);
+        var kvB = make.weight(format, (long) H * (P + U), C);
+        var rope = make.rope(320, R);
+        return new Function("mlaExpanded " + format, format, (on, from, to) -> {
+            var o_THU = on.out(to - from, H, U);
+            on.kernels.mlaExpanded(
+                    o_THU,
+                    on.in(q_THPR.rows(from, to)),
+                    on.in(pages),
+                    on.in(kvB),
+                    on.in(rows.rows(from, to)),
+                    on.in(rope),
+                    0.2f);
+            return on.floats(o_THU);
         });
     }
 
@@ -309,19 +333,12 @@ final class InvarianceTest {
         return new Function("latentAppend", (on, from, to) -> {
             var pages = new LatentPages(on.out(M, B, C + R));
             on.kernels.latentAppend(
-                    pages, on.in(kv_TX.rows(from, to)), on.in(norm_C), 1e-6f, on.in(part(rows, from, to)), on.in(rope));
+                    pages, on.in(kv_TX.rows(from, to)), on.in(norm_C), 1e-6f, on.in(rows.rows(from, to)), on.in(rope));
             float[] all = on.floats(pages.pages_SBX());
             var written = new float[(to - from) * (C + R)];
             for (int t = from; t < to; t++)
                 System.arraycopy(all, ((M - 1 - t / B) * B + t % B) * (C + R), written, (t - from) * (C + R), C + R);
             return written;
         });
-    }
-
-    private static Rows part(Rows rows, int from, int to) {
-        return new Rows(
-                rows.table_AM(),
-                rows.request_T().rows(from, to),
-                rows.position_T().rows(from, to));
     }
 }

@@ -626,6 +626,116 @@ final class KernelsTest {
         }
     }
 
+    /** Heads of an expanded call: P, U, and how its kv_b_proj is stored; C, R and the rest are the attention's. */
+    record Expanded(Attention attention, int P, int U, QuantFormat format) {}
+
+    record GivenExpanded(
+            GivenAttention given, Tensor q_THPR, Weight kvB, Rope rope, float scale, Tensor expected_THU) {}
+
+    static Stream<Arguments> expandeds() {
+        var shapes = new ArrayList<Expanded>();
+        for (var format : QuantFormat.values()) {
+            shapes.add(new Expanded(new Attention(List.of(1), 1, 1, 1, 2, 1), 1, 1, format));
+            shapes.add(new Expanded(new Attention(List.of(69, 1, 20), 5, 3, 69, 6, 3), 7, 5, format));
+            shapes.add(new Expanded(new Attention(List.of(300, 5), 50, 3, 40, 8, 16), 33, 20, format));
+        }
+        shapes.add(new Expanded(new Attention(List.of(130), 130, 16, 48, 16, 64), 24, 69, QuantFormat.F8_E4M3_B128));
+        shapes.add(new Expanded(new Attention(List.of(700, 257), 3, 2, 200, 64, 64), 100, 65, QuantFormat.BF16));
+        shapes.add(new Expanded(new Attention(List.of(600), 530, 1, 16, 4, 64), 12, 8, QuantFormat.F32));
+        shapes.add(new Expanded(new Attention(List.of(70), 9, 2, 512, 64, 64), 128, 128, QuantFormat.F8_E4M3_B128));
+        shapes.add(new Expanded(new Attention(List.of(5), 0, 2, 8, 4, 16), 4, 4, QuantFormat.F32));
+        return eachWith(shapes);
+    }
+
+    private GivenExpanded expanded(Expanded shape) {
+        var make = new Given(ARENA, SEED);
+        int T = shape.attention.T(), H = shape.attention.H, R = shape.attention.R, P = shape.P, U = shape.U;
+        var given = attention(make, shape.attention, 1);
+        var q_THPR = make.floats(1, T, H, P + R);
+        var kvB = make.weight(shape.format, (long) H * (P + U), shape.attention.C);
+        var rope = make.rope(700, R);
+        // Keys without rope are sums of C products of about 1/3: scores of about 2, so that a few keys lead.
+        float scale = 6 / (float) Math.sqrt((P + R) * (1 + shape.attention.C / 3.0));
+        var o_THU = Tensor.allocate(ARENA, DType.F32, T, H, U);
+        reference.mlaExpanded(o_THU, q_THPR, given.pages, kvB, given.rows, rope, scale);
+        return new GivenExpanded(given, q_THPR, kvB, rope, scale, o_THU);
+    }
+
+    @ParameterizedTest
+    @MethodSource("expandeds")
+    void mlaExpanded(Variant variant, Expanded shape) {
+        int T = shape.attention.T(), H = shape.attention.H, C = shape.attention.C, U = shape.U;
+        var given = once(shape, () -> expanded(shape));
+        try (var on = new On(variant.open())) {
+            var o_THU = on.out(T, H, U);
+            on.kernels.mlaExpanded(
+                    o_THU,
+                    on.in(given.q_THPR),
+                    on.in(given.given.pages),
+                    on.in(given.kvB),
+                    on.in(given.given.rows),
+                    on.in(given.rope),
+                    given.scale);
+            // Values are sums of C products, and a score is known to C + P roundings: as in mlaAttention.
+            assertClose(shape, values(given.expected_THU), on.floats(o_THU), U, 2 * fp32(C + shape.P), leastRms(C));
+        }
+    }
+
+    /** Absorbed on tensor cores, as on CUDA; the cache in BF16 is refused where there is none. */
+    @ParameterizedTest
+    @MethodSource("variants")
+    void mlaExpandedOverBf16Pages(Variant variant) {
+        var shape = new Expanded(new Attention(List.of(70, 20), 9, 3, 64, 16, 16), 32, 24, QuantFormat.BF16);
+        int T = shape.attention.T(), H = shape.attention.H, R = shape.attention.R, P = shape.P, U = shape.U;
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            var given = attention(make, shape.attention, 1);
+            var pages = new LatentPages(Given.inBf16(on.arena, given.pages.pages_SBX()));
+            var q_THPR = make.floats(1, T, H, P + R);
+            var kvB = make.weight(shape.format, (long) H * (P + U), shape.attention.C);
+            var tables = make.rope(100, R);
+            var o_THU = on.out(T, H, U);
+            Tensor q = on.in(q_THPR);
+            LatentPages cached = on.in(pages);
+            Weight there = on.in(kvB);
+            Rows rows = on.in(given.rows);
+            Rope rope = on.in(tables);
+            Runnable call = () -> on.kernels.mlaExpanded(o_THU, q, cached, there, rows, rope, 0.1f);
+            if (!hasBf16Cache(variant, "mla_expanded", call)) return;
+            call.run();
+            var expected_THU = Tensor.allocate(on.arena, DType.F32, T, H, U);
+            reference.mlaExpanded(expected_THU, q_THPR, pages, kvB, given.rows, tables, 0.1f);
+            assertClose(shape, values(expected_THU), on.floats(o_THU), U, 1e-5, 0);
+        }
+    }
+
+    /** A NaN in a query stays in its head; one in the cache in the rows that look at it, in the same block or not. */
+    @ParameterizedTest
+    @MethodSource("variants")
+    void mlaExpandedKeepsNaNInItsPlace(Variant variant) {
+        var shape = new Attention(List.of(40, 290), 60, 3, 24, 8, 16);
+        int T = shape.T(), H = shape.H, C = shape.C, R = shape.R, P = 10, U = 7;
+        try (var on = new On(variant.open())) {
+            var make = new Given(on.arena, SEED);
+            var given = attention(make, shape, 1);
+            var q_THPR = make.floats(1, T, H, P + R);
+            q_THPR.setFloat((1L * H + 2) * (P + R) + 5, Float.NaN);
+            var kvB = make.weight(QuantFormat.BF16, (long) H * (P + U), C);
+            var rope = make.rope(300, R);
+            // Position 287 of the second request: seen by its last three rows.
+            int page = given.rows.table_AM().getInt((long) given.rows.table_AM().dim(1) + 287 / 16);
+            given.pages.pages_SBX().setFloat(((long) page * 16 + 287 % 16) * (C + R) + 3, Float.NaN);
+            var expected_THU = Tensor.allocate(on.arena, DType.F32, T, H, U);
+            reference.mlaExpanded(expected_THU, q_THPR, given.pages, kvB, given.rows, rope, 0.2f);
+            assertThat(expected_THU.getFloat((T - 4L) * H * U)).isFinite();
+            assertThat(expected_THU.getFloat((T - 3L) * H * U)).isNaN();
+            var o_THU = on.out(T, H, U);
+            on.kernels.mlaExpanded(
+                    o_THU, on.in(q_THPR), on.in(given.pages), on.in(kvB), on.in(given.rows), on.in(rope), 0.2f);
+            assertClose(shape, values(expected_THU), on.floats(o_THU), U, 2 * fp32(C + P), 0);
+        }
+    }
+
     /** The absorbed form, in which the cache is one key for all heads, is the paper's form with expanded keys. */
     @ParameterizedTest
     @MethodSource("everyVariant")
@@ -642,7 +752,7 @@ final class KernelsTest {
                 var rope = make.rope(100, R);
                 float scale = 1 / (float) Math.sqrt(P + R);
                 var expected_THU = Tensor.allocate(on.arena, DType.F32, T, H, U);
-                ReferenceKernels.expandedAttention(expected_THU, q_THPR, given.pages, kvB, given.rows, rope, scale);
+                reference.mlaExpanded(expected_THU, q_THPR, given.pages, kvB, given.rows, rope, scale);
 
                 var rows = on.in(given.rows);
                 var there = on.in(kvB);

@@ -164,6 +164,22 @@ final class RefusalTest {
                 "mlaAttention: q_THX is F32[2, 3, 10]: R is 0",
                 on -> attend(on, f32(on, 2, 3, 10), f32(on, 2, 3, 10), rows(on, 0, 1)));
         wrong(
+                "mlaExpanded: o_THU is F32[2, 3, 6], q_THPR is F32[2, 4, 8]: H differs",
+                on -> expand(
+                        on, f32(on, 2, 3, 6), f32(on, 2, 4, 8), weight(on, QuantFormat.F32, 30, 6), rows(on, 0, 1)));
+        wrong(
+                "mlaExpanded: pages_SBX is F32[4, 2, 10], kvB is F32[30, 5], cos_SZ is F32[8, 2]: X is not C + R",
+                on -> expand(
+                        on, f32(on, 2, 3, 6), f32(on, 2, 3, 8), weight(on, QuantFormat.F32, 30, 5), rows(on, 0, 1)));
+        wrong(
+                "mlaExpanded: q_THPR is F32[2, 3, 4]: P is 0",
+                on -> expand(
+                        on, f32(on, 2, 3, 6), f32(on, 2, 3, 4), weight(on, QuantFormat.F32, 30, 6), rows(on, 0, 1)));
+        wrong(
+                "mlaExpanded: o_THU is F32[2, 3, 5], kvB is F32[30, 6]: U differs",
+                on -> expand(
+                        on, f32(on, 2, 3, 5), f32(on, 2, 3, 8), weight(on, QuantFormat.F32, 30, 6), rows(on, 0, 1)));
+        wrong(
                 "route: score_TE is F32[2, 8], bias_E is F32[7]: E differs",
                 on -> route(on, f32(on, 2, 8), f32(on, 7), f32(on, 2, 3), i32(on, new int[9])));
         wrong(
@@ -290,6 +306,14 @@ final class RefusalTest {
                         1e-6f,
                         new Rows(i32(on, 0, 1, -1, 3).as(2, 2), i32(on, 0, 1), i32(on, 0, 1)),
                         rope(on)));
+        wrongIndex("position_T[1] is -1", on -> expand(on, rows(on, 0, -1)));
+        wrongIndex("position_T[1] is 4, M * B is 4", on -> expand(on, rows(on, 0, 4)));
+        wrongIndex(
+                "request_T[1] is 2, A is 2",
+                on -> expand(on, new Rows(i32(on, 0, 1, 2, 3).as(2, 2), i32(on, 0, 2), i32(on, 0, 1))));
+        wrongIndex(
+                "table_AM[1][1] is 4, page_count is 4",
+                on -> expand(on, new Rows(i32(on, 0, 1, 2, 4).as(2, 2), i32(on, 1, 1), i32(on, 1, 2))));
         wrongIndex("out of memory", on -> f32(on, 1L << 48));
 
         // Memory.
@@ -489,6 +513,15 @@ final class RefusalTest {
 
     private static void append(On on, Tensor kv_TX, Rows rows) {
         on.kernels.latentAppend(pages(on), kv_TX, vector(on, 6), 1e-6f, rows, rope(on));
+    }
+
+    private static void expand(On on, Tensor o_THU, Tensor q_THPR, Weight kvB, Rows rows) {
+        on.kernels.mlaExpanded(o_THU, q_THPR, pages(on), kvB, rows, rope(on), 1);
+    }
+
+    /** Right but for the rows. */
+    private static void expand(On on, Rows rows) {
+        expand(on, f32(on, 2, 3, 6), f32(on, 2, 3, 8), weight(on, QuantFormat.F32, 30, 6), rows);
     }
 
     private static void attend(On on, Tensor o_THC, Tensor q_THX, Rows rows) {

@@ -173,6 +173,8 @@ final class TwinTest {
             cases.add(mlaQuery(make, format, 2, 2, 128, 128, 512, 64));
             cases.add(mlaOutput(make, format, 3, 3, 33, 20, 72));
             cases.add(mlaOutput(make, format, 2, 2, 128, 128, 512));
+            cases.add(mlaExpanded(make, format, 3, 33, 20, 72, 8, 16));
+            cases.add(mlaExpanded(make, format, 2, 128, 128, 512, 64, 64));
         }
         for (var type : List.of(DType.F32, DType.BF16)) {
             cases.add(attendToOne(make, type, 3, 96, 8, 16));
@@ -373,6 +375,23 @@ final class TwinTest {
         };
         return new Case(
                 "mlaAttention to all keys, %s, %d heads, C %d".formatted(type, H, C), computation, type == DType.BF16);
+    }
+
+    /** Queries of zeros once more: values of a head are whole numbers, too, times powers of two. */
+    private static Case mlaExpanded(Given make, QuantFormat format, int H, int P, int U, int C, int R, int B) {
+        int[] seen = {1, 2, 16, 64};
+        int T = seen.length;
+        var cache = new Cache(make, DType.F32, seen, C, R, B);
+        var q_THPR = Tensor.allocate(ARENA, DType.F32, T, H, P + R);
+        var kvB = wholeWeight(make, format, (long) H * (P + U), C);
+        var rope = exactRope(make, 64, R);
+        var rows = new Rows(cache.table_AM, make.ints(T, t -> t), make.ints(T, t -> seen[t] - 1));
+        return new Case("mlaExpanded %s, %d heads, C %d".formatted(format, H, C), on -> {
+            var o_THU = on.out(T, H, U);
+            on.kernels.mlaExpanded(
+                    o_THU, on.in(q_THPR), on.in(cache.pages), aligned(on, kvB), on.in(rows), on.in(rope), 1);
+            return on.floats(o_THU);
+        });
     }
 
     /** Requests of whole numbers, each in pages of its own in descending order; what nobody may look at is NaN. */
