@@ -120,7 +120,7 @@ public final class ModelBench implements AutoCloseable {
             for (int from = 0; from < P; from += CHUNK) {
                 int to = Math.min(from + CHUNK, P);
                 int[] part = Arrays.copyOfRange(tokens, b * P + from, b * P + to);
-                var output = model.forward(Batch.of(slots.get(b), part, to == P ? 1 : 0), cache());
+                var output = model.forward(Batch.of(slots.get(b), part, to == P ? 1 : 0, P), cache());
                 if (to == P) output.logits().argmax(0);
             }
     }

@@ -4,6 +4,7 @@ import java.util.stream.IntStream;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.checkpoint.TensorSpec;
+import org.panamoe.model.Batch;
 
 /** What a model is asked to do again and again, always at the same depth. */
 public sealed interface Work {
@@ -62,15 +63,24 @@ public sealed interface Work {
 
     /**
      * Multiplications and additions of one step: every weight of the model for each token (the head for the sampled ones),
-     * and attention as it is absorbed, 2 (C + R) + 2 C for each head and position that a token sees.
+     * and for each head and position that a token sees 2 (C + R) + 2 C, as attention is absorbed, or 2 (P + R) + 2 U for
+     * those of a prompt where it is expanded. That expands a position once, though a long prompt's steps each do it anew.
      */
     default double flops(ModelConfig config, Footprint footprint) {
         double head = (double) config.vocabSize() * config.hiddenSize();
         double weights = 2 * ((footprint.activeParameters() - head) * rows() + head * batch());
-        double perKey = 2.0 * config.numAttentionHeads() * (2 * config.kvLoraRank() + config.qkRopeHeadDim());
-        long perSequence = rows() / batch(), last = positions(), first = last - perSequence + 1;
-        double keys = batch() * (perSequence * (first + last) / 2.0);
-        return weights + config.numHiddenLayers() * perKey * keys;
+        int H = config.numAttentionHeads(), R = config.qkRopeHeadDim();
+        double absorbed = 2.0 * H * (2 * config.kvLoraRank() + R);
+        double expanded = 2.0 * H * (config.qkNopeHeadDim() + R + config.vHeadDim());
+        long last = positions(), first = last - rows() / batch() + 1, middle = 0;
+        if (this instanceof Prefill) middle = Batch.expanded(positions());
+        double attention = absorbed * keys(Math.max(first, middle + 1), last) + expanded * keys(first, middle);
+        return weights + config.numHiddenLayers() * batch() * attention;
+    }
+
+    /** What tokens see that see first, first + 1, .. last positions. */
+    private static double keys(long first, long last) {
+        return first > last ? 0 : (last - first + 1) * (first + last) / 2.0;
     }
 
     /**

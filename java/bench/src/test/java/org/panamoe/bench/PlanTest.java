@@ -61,6 +61,12 @@ class PlanTest {
         double head = 2.0 * 1024 * 7168, prefill = new Work.Prefill(1, 100).flops(config, footprint);
         assertThat(prefill)
                 .isCloseTo(100 * (dense - head) + head + 3 * 5050.0 * 128 * (2 * 576 + 2 * 512), offset(1e3));
+        // Of 300 positions the first 256 are expanded, and 257 to 300 are what the others see.
+        assertThat(new Work.Prefill(2, 300).flops(config, footprint))
+                .isCloseTo(
+                        2 * (300 * (dense - head) + head)
+                                + 2 * 3 * 128 * (32896.0 * (2 * 192 + 2 * 128) + 12254.0 * (2 * 576 + 2 * 512)),
+                        offset(1e4));
     }
 
     @Test

@@ -80,7 +80,12 @@ final class MtpDrafter {
         Model.Output forward(MtpModule mtp, Tensor hidden_TD, LatentCache cache) {
             var spans = new ArrayList<Batch.Span>();
             for (int s = 0; s < slots.size(); s++)
-                spans.add(new Batch.Span(slots.get(s), from.get(s), to(s), sampled.get(s) ? 1 : 0));
+                spans.add(new Batch.Span(
+                        slots.get(s),
+                        from.get(s),
+                        to(s),
+                        sampled.get(s) ? 1 : 0,
+                        generations.get(s).request.prompt.length));
             return mtp.forward(
                     new Batch(array(token_T), array(position_T), spans), hidden_TD, array(hiddenRow_T), cache);
         }

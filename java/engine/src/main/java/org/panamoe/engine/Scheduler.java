@@ -44,7 +44,7 @@ final class Scheduler {
             for (int i = 0; i < certain; i++) token_T.add(g.token(held + i));
             for (int j = 0; j < drafts; j++) token_T.add(g.drafts[j]);
             for (int i = 0; i < certain + drafts; i++) position_T.add(held + i);
-            spans.add(new Batch.Span(g.slot, from, token_T.size(), whole ? 1 + drafts : 0));
+            spans.add(new Batch.Span(g.slot, from, token_T.size(), whole ? 1 + drafts : 0, g.request.prompt.length));
             generations.add(g);
         }
         return new Turn(new Batch(array(token_T), array(position_T), spans), generations);

@@ -7,7 +7,7 @@ import org.panamoe.model.LatentCache;
 import org.panamoe.model.Logits;
 import org.panamoe.model.Model;
 
-/** Runs a model over given tokens and hands out the logits of every position. */
+/** Runs a model over given tokens, which are a prompt to it, and hands out the logits of every position. */
 public final class TeacherForcing {
     /** Rows of a step: logits of all of them are held at once. */
     private static final int ROWS = 128;
@@ -41,7 +41,7 @@ public final class TeacherForcing {
                 position_T[t] = from + t;
                 row_T[t] = t;
             }
-            var batch = new Batch(next, position_T, List.of(new Batch.Span(slot, 0, rows, rows)));
+            var batch = new Batch(next, position_T, List.of(new Batch.Span(slot, 0, rows, rows, tokens.length)));
             hand(mtp.forward(batch, output.hidden_TD(), row_T, cache).logits(), from, model, sink);
         });
     }
@@ -61,7 +61,7 @@ public final class TeacherForcing {
             cache.reserve(slot, tokens.length);
             for (int from = 0; from < tokens.length; from += ROWS) {
                 int[] part = Arrays.copyOfRange(tokens, from, Math.min(tokens.length, from + ROWS));
-                var output = model.forward(Batch.of(slot, part, part.length), cache);
+                var output = model.forward(Batch.of(slot, part, part.length, tokens.length), cache);
                 chunk.computed(from, part.length, output, cache, slot);
             }
         }

@@ -1,5 +1,6 @@
 package org.panamoe.model;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -9,17 +10,32 @@ public final class Batch {
      * Rows [from, to) of a step belong to one sequence and continue what its slot holds.
      *
      * @param sampled how many of the last rows want logits: 0 inside a prompt, 1 + drafts where the next token is chosen
+     * @param prompt with how many tokens the sequence begins that are its prompt, be they rows of this step or not: the
+     *     whole blocks of {@value #BLOCK} among them are attended to expanded. The same in every step of a sequence: a
+     *     row's bits depend on it
      */
-    public record Span(LatentCache.Slot slot, int from, int to, int sampled) {
+    public record Span(LatentCache.Slot slot, int from, int to, int sampled, int prompt) {
         public Span {
             if (from < 0 || to <= from || sampled < 0 || sampled > to - from)
                 throw new IllegalArgumentException("a span of rows [%d, %d) samples %d".formatted(from, to, sampled));
+            if (prompt < 0) throw new IllegalArgumentException("a prompt of %d tokens".formatted(prompt));
+        }
+
+        /** Of a sequence that has no prompt, or none worth expanding. */
+        public Span(LatentCache.Slot slot, int from, int to, int sampled) {
+            this(slot, from, to, sampled, 0);
         }
 
         public int rows() {
             return to - from;
         }
     }
+
+    /** Rows [from, to) of a step, whose attention has the same form: expanded, or absorbed. */
+    record Stretch(int from, int to, boolean expanded) {}
+
+    /** Positions that are expanded together, or not at all. */
+    private static final int BLOCK = 256;
 
     public final int[] token_T;
     public final int[] position_T;
@@ -55,11 +71,16 @@ public final class Batch {
                 .toArray();
     }
 
-    /** One sequence: {@code tokens} continue {@code slot}; the last {@code sampled} rows want logits. */
+    /** One sequence without a prompt: {@code tokens} continue {@code slot}; the last {@code sampled} rows want logits. */
     public static Batch of(LatentCache.Slot slot, int[] tokens, int sampled) {
+        return of(slot, tokens, sampled, 0);
+    }
+
+    /** The same of a sequence that begins with a prompt of so many tokens, see {@link Span}. */
+    public static Batch of(LatentCache.Slot slot, int[] tokens, int sampled, int prompt) {
         int[] position_T = new int[tokens.length];
         for (int t = 0; t < tokens.length; t++) position_T[t] = slot.length() + t;
-        return new Batch(tokens, position_T, List.of(new Span(slot, 0, tokens.length, sampled)));
+        return new Batch(tokens, position_T, List.of(new Span(slot, 0, tokens.length, sampled, prompt)));
     }
 
     public boolean isEmpty() {
@@ -69,6 +90,39 @@ public final class Batch {
     /** Number of rows. */
     public int T() {
         return token_T.length;
+    }
+
+    /** How many of a prompt's first positions are attended to expanded: its whole blocks. */
+    public static int expanded(int prompt) {
+        return prompt / BLOCK * BLOCK;
+    }
+
+    /** Whether any row is attended to expanded. */
+    boolean expands() {
+        for (int a = 0; a < spans.size(); a++)
+            if (position_T[spans.get(a).from] < expanded(spans.get(a).prompt)) return true;
+        return false;
+    }
+
+    /**
+     * All rows, cut where the form of attention changes. Expanded are those at positions of whole blocks of a prompt: so
+     * are all positions that they see, and the form of a row does not depend on how the prompt is cut into steps.
+     */
+    List<Stretch> stretches() {
+        var stretches = new ArrayList<Stretch>();
+        for (var span : spans) {
+            int middle = span.from + Math.clamp(expanded(span.prompt) - position_T[span.from], 0, span.rows());
+            add(stretches, new Stretch(span.from, middle, true));
+            add(stretches, new Stretch(middle, span.to, false));
+        }
+        return stretches;
+    }
+
+    private static void add(List<Stretch> stretches, Stretch next) {
+        if (next.from == next.to) return;
+        if (!stretches.isEmpty() && stretches.getLast().expanded == next.expanded)
+            next = new Stretch(stretches.removeLast().from, next.to, next.expanded);
+        stretches.add(next);
     }
 
     /** The rows that want logits, ascending. */

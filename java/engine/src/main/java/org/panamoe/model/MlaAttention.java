@@ -3,14 +3,18 @@ package org.panamoe.model;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.ExpertTable;
 import org.panamoe.backend.Kernels;
+import org.panamoe.backend.LatentPages;
+import org.panamoe.backend.Rope;
+import org.panamoe.backend.Rows;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.tensor.Tensor;
 import org.panamoe.tensor.Weight;
 
 /**
- * Multi-head latent attention (DeepSeek-V2 report, section 2.1), absorbed: keys and values are never expanded, queries go
+ * Multi-head latent attention (DeepSeek-V2 report, section 2.1). Absorbed, keys and values are never expanded: queries go
  * into the latent space and results come back from it, so that attention reads C + R values for each position, whatever
- * the number of heads.
+ * the number of heads. Many rows of a prompt share the keys and values of what is before them: there it is less work to
+ * expand these.
  */
 final class MlaAttention {
     /** Published models have 1e-6 in rms_norm_eps too; these two norms do not look at it. */
@@ -66,14 +70,27 @@ final class MlaAttention {
 
         var q_THPR = workspace.q_THPR.rows(T);
         kernels.gemm(workspace.q_THPR.matrix(T), queryLatent(x_TD, T), queryUp);
+        var o_THU = workspace.o_THU.rows(T);
+        if (step.stretches().isEmpty()) absorbed(o_THU, q_THPR, pages, rows, rope);
+        else
+            for (var stretch : step.stretches()) {
+                int from = stretch.from(), to = stretch.to();
+                var o = o_THU.rows(from, to);
+                var q = q_THPR.rows(from, to);
+                var some = rows.rows(from, to);
+                if (stretch.expanded()) kernels.mlaExpanded(o, q, pages, kvB, some, rope, softmaxScale);
+                else absorbed(o, q, pages, some, rope);
+            }
+        kernels.groupedCombine(y_TD, workspace.o_THU.matrix(T), output, step.offset_11(), null, null);
+    }
+
+    private void absorbed(Tensor o_THU, Tensor q_THPR, LatentPages pages, Rows rows, Rope rope) {
+        int T = o_THU.dim(0);
         var q_THX = workspace.q_THX.rows(T);
         kernels.mlaQuery(q_THX, q_THPR, kvB, rows.position_T(), rope);
-
         var o_THC = workspace.o_THC.rows(T);
         kernels.mlaAttention(o_THC, q_THX, pages, rows, softmaxScale);
-        var o_THU = workspace.o_THU.rows(T);
         kernels.mlaOutput(o_THU, o_THC, kvB);
-        kernels.groupedCombine(y_TD, workspace.o_THU.matrix(T), output, step.offset_11(), null, null);
     }
 
     private Tensor queryLatent(Tensor x_TD, int T) {

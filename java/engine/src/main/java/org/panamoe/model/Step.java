@@ -1,15 +1,18 @@
 package org.panamoe.model;
 
 import java.util.Arrays;
+import java.util.List;
 import org.panamoe.backend.Rows;
 import org.panamoe.tensor.Tensor;
 
 /**
  * What every layer needs to know about the rows of one step.
  *
+ * @param stretches of the rows where some are attended to expanded; else empty
  * @param offset_11 0 and T: all rows belong to one expert
  */
-record Step(int T, Rows rows, Tensor offset_11, LatentCache cache, Observer observer) {
+record Step(
+        int T, Rows rows, List<Batch.Stretch> stretches, Tensor offset_11, LatentCache cache, Observer observer) {
     static Step of(Batch batch, LatentCache cache, Workspace workspace, Observer observer) {
         int T = batch.T(), A = batch.spans.size();
         if (workspace.hostRequest_T.length != T) workspace.hostRequest_T = new int[T];
@@ -25,6 +28,8 @@ record Step(int T, Rows rows, Tensor offset_11, LatentCache cache, Observer obse
                 workspace.table(A),
                 workspace.request_T.fill(T, workspace.hostRequest_T),
                 workspace.position_T.fill(T, batch.position_T));
-        return new Step(T, rows, workspace.offset_11.fill(2, workspace.hostOffset_11), cache, observer);
+        var stretches = batch.expands() ? batch.stretches() : List.<Batch.Stretch>of();
+        var offset_11 = workspace.offset_11.fill(2, workspace.hostOffset_11);
+        return new Step(T, rows, stretches, offset_11, cache, observer);
     }
 }

@@ -64,6 +64,7 @@ final class KernelsTest {
             case Grouped grouped -> grouped.format;
             case Fused fused -> fused.format;
             case Heads heads -> heads.format;
+            case Expanded expanded -> expanded.format;
             default -> QuantFormat.F32;
         };
     }

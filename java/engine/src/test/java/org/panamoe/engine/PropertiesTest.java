@@ -76,6 +76,63 @@ final class PropertiesTest {
         assertBitsEqual(logits(model, tokens, chunk), atOnce);
     }
 
+    /** Whole blocks of 256 are expanded, the rest is not, however the prompt is cut. */
+    @ParameterizedTest
+    @ValueSource(ints = {255, 256, 257, 511})
+    void aLongPromptInChunksOfAnySizeGivesTheSameLogits(int length) {
+        int[] tokens = prompt(length, length);
+        float[][] atOnce = logits(model, tokens, length);
+        for (int chunk : new int[] {1, 7, 100, 255, 256, 300}) assertBitsEqual(logits(model, tokens, chunk), atOnce);
+    }
+
+    @Test
+    void aPromptOfTwoBlocksInChunksOfAnySizeGivesTheSameLogits() {
+        try (var longer = Checkpoint.open(Golden.folder("v3-tiny-yarn"));
+                var ownModel = Model.load(longer, kernels)) {
+            int[] tokens =
+                    new Random(600).ints(600, 0, ownModel.config().vocabSize()).toArray();
+            float[][] atOnce = logits(ownModel, tokens, 600);
+            for (int chunk : new int[] {1, 13, 255, 257, 512}) assertBitsEqual(logits(ownModel, tokens, chunk), atOnce);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("org.panamoe.backend.Variant#fast")
+    void expandedAttentionGivesTheLogitsOfAbsorbedAttention(Variant variant) {
+        int[] tokens = prompt(12, 500);
+        try (var own = variant.open();
+                var ownModel = Model.load(checkpoint, own)) {
+            float[][] expanded = logits(ownModel, tokens, 500), absorbed = logits(ownModel, tokens, 500, 0);
+            int different = 0;
+            for (int t = 0; t < 500; t++) {
+                double squares = 0, furthest = 0;
+                for (int v = 0; v < absorbed[t].length; v++) {
+                    squares += (double) absorbed[t][v] * absorbed[t][v];
+                    furthest = Math.max(furthest, Math.abs((double) expanded[t][v] - absorbed[t][v]));
+                    if (expanded[t][v] != absorbed[t][v]) different++;
+                }
+                // Another order of fp32 sums in each of the layers.
+                assertThat(furthest / Math.sqrt(squares / absorbed[t].length))
+                        .as("row %d", t)
+                        .isLessThan(1e-4);
+            }
+            if (variant.name().equals("cpu"))
+                assertThat(different).as("the forms differ").isPositive();
+            else assertThat(different).as("absorbed either way").isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {255, 256, 257, 400})
+    void chunksDoNotChangeTheTextBehindALongPrompt(int length) {
+        int[] prompt = prompt(length, length);
+        int[] expected = run(model, prompt, SAMPLED, 0, 512).tokens();
+        for (int maxRows : new int[] {1, 50, 255, 300}) {
+            assertThat(run(model, prompt, SAMPLED, 0, maxRows).tokens()).isEqualTo(expected);
+            assertThat(run(model, prompt, SAMPLED, 2, maxRows).tokens()).isEqualTo(expected);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {1, 3, 50})
     void chunksDoNotChangeTheText(int maxRows) {
@@ -86,8 +143,8 @@ final class PropertiesTest {
 
     @Test
     void aBatchGivesWhatItsSequencesGiveAlone() {
-        int[][] sequences = {prompt(1, 70), prompt(2, 1), prompt(3, 33), prompt(4, 64)};
-        try (var cache = new LatentCache(model, 512)) {
+        int[][] sequences = {prompt(1, 70), prompt(2, 1), prompt(3, 33), prompt(4, 64), prompt(5, 300), prompt(6, 257)};
+        try (var cache = new LatentCache(model, 1024)) {
             var tokens = new ArrayList<Integer>();
             var positions = new ArrayList<Integer>();
             var spans = new ArrayList<Batch.Span>();
@@ -99,7 +156,7 @@ final class PropertiesTest {
                     tokens.add(sequence[t]);
                     positions.add(t);
                 }
-                spans.add(new Batch.Span(slot, from, tokens.size(), sequence.length));
+                spans.add(new Batch.Span(slot, from, tokens.size(), sequence.length, sequence.length));
             }
             var output = model.forward(new Batch(array(tokens), array(positions), spans), cache);
             float[][] together = new float[tokens.size()][model.config().vocabSize()];
@@ -114,14 +171,14 @@ final class PropertiesTest {
 
     @Test
     void generationsTogetherGiveWhatTheyGiveAlone() {
-        try (var engine = new Engine(model, 512, 40)) {
+        try (var engine = new Engine(model, 1536, 40)) {
             var together = new ArrayList<Generation>();
             for (int seed = 0; seed < 5; seed++)
-                together.add(engine.add(new Request(prompt(seed, 5 + 20 * seed), 20, Set.of(1), SAMPLED, seed % 3)));
+                together.add(engine.add(new Request(prompt(seed, 5 + 75 * seed), 20, Set.of(1), SAMPLED, seed % 3)));
             while (engine.step()) {}
             for (int seed = 0; seed < 5; seed++)
-                try (var alone = new Engine(model, 256)) {
-                    var generation = alone.add(new Request(prompt(seed, 5 + 20 * seed), 20, Set.of(1), SAMPLED, 0));
+                try (var alone = new Engine(model, 512)) {
+                    var generation = alone.add(new Request(prompt(seed, 5 + 75 * seed), 20, Set.of(1), SAMPLED, 0));
                     while (alone.step()) {}
                     assertThat(together.get(seed).tokens()).isEqualTo(generation.tokens());
                 }
@@ -157,14 +214,14 @@ final class PropertiesTest {
     @ParameterizedTest
     @MethodSource("org.panamoe.backend.Variant#fast")
     void threadsDoNotChangeALogit(Variant variant) {
-        int[] tokens = prompt(11, 130);
+        int[] tokens = prompt(11, 300);
         var threefold = new Variant(variant.name(), variant.options().replaceFirst("threads=\\d", "threads=3"));
         try (var one = variant.open();
                 var oneModel = Model.load(checkpoint, one);
                 var three = threefold.open();
                 var threeModel = Model.load(checkpoint, three)) {
-            assertBitsEqual(logits(threeModel, tokens, 130), logits(oneModel, tokens, 130));
-            assertBitsEqual(logits(threeModel, tokens, 1), logits(oneModel, tokens, 130));
+            assertBitsEqual(logits(threeModel, tokens, 300), logits(oneModel, tokens, 300));
+            assertBitsEqual(logits(threeModel, tokens, 1), logits(oneModel, tokens, 300));
         }
     }
 
@@ -508,14 +565,19 @@ final class PropertiesTest {
         }
     }
 
+    /** The tokens are a prompt. */
     private static float[][] logits(Model model, int[] tokens, int chunk) {
+        return logits(model, tokens, chunk, tokens.length);
+    }
+
+    private static float[][] logits(Model model, int[] tokens, int chunk, int prompt) {
         float[][] rows = new float[tokens.length][model.config().vocabSize()];
         try (var cache = new LatentCache(model, tokens.length)) {
             var slot = cache.open();
             cache.reserve(slot, tokens.length);
             for (int from = 0; from < tokens.length; from += chunk) {
                 int[] part = Arrays.copyOfRange(tokens, from, Math.min(tokens.length, from + chunk));
-                var output = model.forward(Batch.of(slot, part, part.length), cache);
+                var output = model.forward(Batch.of(slot, part, part.length, prompt), cache);
                 for (int t = 0; t < part.length; t++) output.logits().row(t, rows[from + t]);
             }
         }
