@@ -139,10 +139,10 @@ PANAMOE_INLINE void each_row_tile(int64_t rows, Body body) {
     }
 }
 
-// y[r][c] += sum over n of x[r][n] * w[n][c], n ascending, for many rows and columns, these a multiple of LANES: a
-// strip of w's columns stays in the first cache for all rows, kProductDepth rows of w at a time.
+// Rows of w that stay in the first cache, a strip of columns wide.
 constexpr int64_t kProductDepth = 128;
 
+// add_weighted for many rows, and columns that are a multiple of LANES: a strip of w's columns is used for all rows.
 PANAMOE_INLINE void add_product(float *y, int64_t y_stride, const float *x, int64_t x_stride, const float *w,
                                 int64_t w_stride, int64_t rows, int64_t N, int64_t columns) {
     constexpr int kVecs = kTileOutputs == 4 ? 4 : 2;  // beside them, the registers hold an accumulator for each row

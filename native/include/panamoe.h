@@ -201,12 +201,12 @@ PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC
  * in kv_b and c_s, k_s the latent [C] and rotated key [R] that were appended at position s:
  *
  *   key_s = [Wk c_s | k_s]   value_s = Wv c_s   q = [q_in[t][h][0..P) | rope(q_in[t][h][P..P+R))]
- *   o[t][h] = sum over s of softmax_s(softmax_scale * q . key_s) * value_s, s = 0..position_T[t] of request
- * request_T[t]
+ *   o[t][h] = sum over s of softmax_s(softmax_scale * q . key_s) * value_s   s = 0..position_T[t]
  *
  * Expanding a position costs H * (P + U) * C multiplications, once for all rows of a request that follow each other in
  * the call (up to some hundreds); then a row takes P + R + U of them for each position and head, where absorbed it
- * takes 2 * C + R: for long prompts. On CUDA the three functions do it, absorbed. */
+ * takes 2 * C + R: for long prompts. On CUDA the three functions do it, absorbed,
+ * and a bad index bears the name of the one that met it. */
 PM_API int32_t pm_mla_expanded(pm_context *ctx, void *o_THU, const void *q_in_THPR, int32_t type, const void *pages,
                                int32_t cache, const void *kv_b, const void *scale, int32_t format,
                                const int32_t *table_AM, const int32_t *request_T, const int32_t *position_T,

@@ -96,8 +96,14 @@ final class PropertiesTest {
         }
     }
 
+    static List<Variant> expanding() {
+        return Variant.fast().stream()
+                .filter(variant -> variant.name().equals("cpu"))
+                .toList();
+    }
+
     @ParameterizedTest
-    @MethodSource("org.panamoe.backend.Variant#fast")
+    @MethodSource("expanding")
     void expandedAttentionGivesTheLogitsOfAbsorbedAttention(Variant variant) {
         int[] tokens = prompt(12, 500);
         try (var own = variant.open();
@@ -116,9 +122,7 @@ final class PropertiesTest {
                         .as("row %d", t)
                         .isLessThan(1e-4);
             }
-            if (variant.name().equals("cpu"))
-                assertThat(different).as("the forms differ").isPositive();
-            else assertThat(different).as("absorbed either way").isZero();
+            assertThat(different).as("the forms differ").isPositive();
         }
     }
 
@@ -214,14 +218,15 @@ final class PropertiesTest {
     @ParameterizedTest
     @MethodSource("org.panamoe.backend.Variant#fast")
     void threadsDoNotChangeALogit(Variant variant) {
-        int[] tokens = prompt(11, 300);
+        int length = variant.name().equals("cpu") ? 300 : 130; // the emulator takes long, and expands nothing
+        int[] tokens = prompt(11, length);
         var threefold = new Variant(variant.name(), variant.options().replaceFirst("threads=\\d", "threads=3"));
         try (var one = variant.open();
                 var oneModel = Model.load(checkpoint, one);
                 var three = threefold.open();
                 var threeModel = Model.load(checkpoint, three)) {
-            assertBitsEqual(logits(threeModel, tokens, 300), logits(oneModel, tokens, 300));
-            assertBitsEqual(logits(threeModel, tokens, 1), logits(oneModel, tokens, 300));
+            assertBitsEqual(logits(threeModel, tokens, length), logits(oneModel, tokens, length));
+            assertBitsEqual(logits(threeModel, tokens, 1), logits(oneModel, tokens, length));
         }
     }
 
