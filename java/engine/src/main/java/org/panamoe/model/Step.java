@@ -11,8 +11,7 @@ import org.panamoe.tensor.Tensor;
  * @param stretches of the rows where some are attended to expanded; else empty
  * @param offset_11 0 and T: all rows belong to one expert
  */
-record Step(
-        int T, Rows rows, List<Batch.Stretch> stretches, Tensor offset_11, LatentCache cache, Observer observer) {
+record Step(int T, Rows rows, List<Batch.Stretch> stretches, Tensor offset_11, LatentCache cache, Observer observer) {
     static Step of(Batch batch, LatentCache cache, Workspace workspace, Observer observer) {
         int T = batch.T(), A = batch.spans.size();
         if (workspace.hostRequest_T.length != T) workspace.hostRequest_T = new int[T];

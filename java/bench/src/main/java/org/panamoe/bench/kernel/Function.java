@@ -16,10 +16,14 @@ public enum Function {
     GEMM,
     /** Gates of as many experts as a token chooses. */
     GROUPED_GEMM,
+    GROUPED_SWIGLU,
+    GROUPED_COMBINE,
     MLA_QUERY,
     LATENT_APPEND,
     MLA_ATTENTION,
     MLA_OUTPUT,
+    /** Behind some thousand positions of the same prompt. */
+    MLA_EXPANDED,
     SCORE,
     ROUTE,
     GATHER,
@@ -49,8 +53,9 @@ public enum Function {
     /** From one to where arithmetic is the limit; what is small at every size has fewer. */
     public List<Integer> usualRows() {
         return switch (this) {
-            case GEMM, GROUPED_GEMM, MLA_QUERY, MLA_OUTPUT -> List.of(1, 8, 64, 512);
+            case GEMM, GROUPED_GEMM, GROUPED_SWIGLU, GROUPED_COMBINE, MLA_QUERY, MLA_OUTPUT -> List.of(1, 8, 64, 512);
             case MLA_ATTENTION -> List.of(1, 8);
+            case MLA_EXPANDED -> List.of(512);
             case RMS_NORM, LATENT_APPEND, SCORE, ROUTE, GATHER, COMBINE, SWIGLU, ADD, EMBED, ARGMAX -> List.of(1, 512);
         };
     }
@@ -63,9 +68,18 @@ public enum Function {
                 int chosen = shape.config().numExpertsPerTok();
                 yield each(formats, rows, (f, T) -> GroupedGemm.of(shape, "gate_proj", f, chosen, T));
             }
+            case GROUPED_SWIGLU -> {
+                int chosen = shape.config().numExpertsPerTok();
+                yield each(formats, rows, (f, T) -> GroupedSwiglu.of(shape, f, chosen, T));
+            }
+            case GROUPED_COMBINE -> {
+                int chosen = shape.config().numExpertsPerTok();
+                yield each(formats, rows, (f, T) -> GroupedCombine.of(shape, f, chosen, T));
+            }
             case MLA_QUERY -> each(formats, rows, (f, T) -> MlaQuery.of(shape, f, T));
             case MLA_OUTPUT -> each(formats, rows, (f, T) -> MlaOutput.of(shape, f, T));
             case MLA_ATTENTION -> each(depths, rows, (depth, T) -> MlaAttention.of(shape, DType.F32, T, depth));
+            case MLA_EXPANDED -> each(depths, rows, (depth, T) -> MlaExpanded.of(shape, QuantFormat.BF16, T, depth));
             case RMS_NORM -> rows.stream().map(T -> RmsNorm.of(shape, T));
             case LATENT_APPEND -> rows.stream().map(T -> LatentAppend.of(shape, T));
             case SCORE -> rows.stream().map(T -> Score.of(shape, T));
