@@ -11,6 +11,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.BiConsumer;
@@ -41,7 +42,7 @@ final class QuantizedFolderTest {
     @ParameterizedTest
     @EnumSource(names = {"INT8", "INT4"})
     void writesWhatIsMadeAtLoad(QuantFormat format) throws IOException {
-        var names = new ArrayList<String>();
+        var names = Collections.synchronizedList(new ArrayList<String>()); // told by several threads
         var written = quantized(format);
         try (var from = Checkpoint.open(stored);
                 var made = from.quantized(format, 2, names::add);
