@@ -205,8 +205,8 @@ PM_API int32_t pm_mla_output(pm_context *ctx, void *o_out_THU, const void *o_THC
  *
  * Expanding a position costs H * (P + U) * C multiplications, once for all rows of a request that follow each other in
  * the call (up to some hundreds); then a row takes P + R + U of them for each position and head, where absorbed it
- * takes 2 * C + R: for long prompts. On CUDA the three functions do it, absorbed,
- * and a bad index bears the name of the one that met it. */
+ * takes 2 * C + R: for long prompts. On CUDA the three functions do it, absorbed, and a bad index bears the name of the
+ * one that met it. */
 PM_API int32_t pm_mla_expanded(pm_context *ctx, void *o_THU, const void *q_in_THPR, int32_t type, const void *pages,
                                int32_t cache, const void *kv_b, const void *scale, int32_t format,
                                const int32_t *table_AM, const int32_t *request_T, const int32_t *position_T,
