@@ -1,8 +1,8 @@
 // The kernels of one instruction set, and what each is given.
 //
 // Every kernel is compiled once for each instruction set, in a namespace of its own; pm_open chooses one table. The
-// kernels see plain structs, never a context, an exception or the standard library. functions.cpp has checked the
-// arguments and cuts the work into pieces: a kernel computes one piece.
+// kernels see plain structs, never a context, an exception or the standard library. functions.cpp, products.cpp,
+// experts.cpp and attention.cpp have checked the arguments and cut the work into pieces: a kernel computes one piece.
 #pragma once
 
 #include <stdint.h>

@@ -35,7 +35,7 @@ void normalize(float *y, const float *x, const Matrix &w, float eps) {
         store(y + d, load(x + d, D - d) * inverse * read_tail(Format{}, weight + Format::bytes(d), D - d), D - d);
 }
 
-// A vector has one row: the formats with scales are for matrices, and functions.cpp refuses them here.
+// A vector has one row: the formats with scales are for matrices, and require_vector_format refuses them.
 template <class Body>
 PANAMOE_INLINE void with_vector_format(int32_t id, Body body) {
     with_format(id, [&](auto format) {
