@@ -1,5 +1,6 @@
 # The CUDA back end: one list of sources, two libraries. libpanamoe_cudaemu is what the host compiler makes of them, with
-# the emulator as its device; libpanamoe_cuda is what nvcc makes of them, and is skipped where there is no nvcc.
+# the emulator as its device; libpanamoe_cuda is what nvcc makes of them, and is skipped where there is no nvcc, or with
+# -DPANAMOE_SKIP_CUDA=ON.
 
 # kernels/cuda/<function>.cu, and what both libraries need of native/src.
 set(PANAMOE_CUDA add.cu argmax.cu combine.cu embed.cu gather.cu gemm.cu grouped_combine.cu
@@ -67,13 +68,25 @@ endforeach()
 
 # ---- The device ----
 
-find_program(PANAMOE_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
-if(PANAMOE_NVCC)
-  find_package(CUDAToolkit QUIET)
+option(PANAMOE_SKIP_CUDA "build no libpanamoe_cuda, whether there is a CUDA toolkit or not" OFF)
+set(no_cuda "")
+if(PANAMOE_SKIP_CUDA)
+  set(no_cuda "PANAMOE_SKIP_CUDA")
+else()
+  find_program(PANAMOE_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  if(PANAMOE_NVCC)
+    find_package(CUDAToolkit QUIET)
+  endif()
+  if(NOT PANAMOE_NVCC OR NOT TARGET CUDA::cudart_static)
+    set(no_cuda "no CUDA toolkit")
+  endif()
 endif()
-if(NOT PANAMOE_NVCC OR NOT TARGET CUDA::cudart_static)
-  message(NOTICE "panamoe: no CUDA toolkit, libpanamoe_cuda is not built")
-  add_test(NAME tensor_kernels COMMAND ${CMAKE_COMMAND} -E echo "skipped: no nvcc, whose register counts are tested")
+if(no_cuda)
+  message(NOTICE "panamoe: ${no_cuda}, libpanamoe_cuda is not built")
+  if(PANAMOE_JAR_DIR)  # an earlier build's
+    file(REMOVE ${PANAMOE_JAR_DIR}/linux-${PANAMOE_ARCH}/libpanamoe_cuda.so)
+  endif()
+  add_test(NAME tensor_kernels COMMAND ${CMAKE_COMMAND} -E echo "skipped: without nvcc, whose register counts are tested")
   set_tests_properties(tensor_kernels PROPERTIES SKIP_REGULAR_EXPRESSION "^skipped: ")
   return()
 endif()
