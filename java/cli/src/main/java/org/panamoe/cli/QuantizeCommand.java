@@ -1,7 +1,8 @@
 package org.panamoe.cli;
 
 import java.io.IOException;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
@@ -9,6 +10,7 @@ import java.util.concurrent.Callable;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.QuantizedFolder;
 import org.panamoe.checkpoint.TensorSpec;
+import org.panamoe.tensor.QuantFormat;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -65,18 +67,25 @@ final class QuantizeCommand implements Callable<Integer> {
                     .filter(spec -> checkpoint.has(spec.name()))
                     .count();
             try (var progress = new Progress(console, "quantize", steps)) {
-                report(QuantizedFolder.write(
-                        checkpoint,
-                        folder,
-                        format,
-                        output,
-                        Runtime.getRuntime().availableProcessors(),
-                        _ -> progress.step()));
+                report(write(checkpoint, folder, format, progress));
             }
-        } catch (FileAlreadyExistsException e) {
-            throw new IllegalArgumentException("--output %s: is there already, and not empty".formatted(output), e);
         }
         return 0;
+    }
+
+    private Map<TensorSpec.Kind, QuantizedFolder.Change> write(
+            Checkpoint checkpoint, Path folder, QuantFormat format, Progress progress) throws IOException {
+        int threads = Runtime.getRuntime().availableProcessors();
+        try {
+            return QuantizedFolder.write(checkpoint, folder, format, output, threads, _ -> progress.step());
+        } catch (NotDirectoryException e) {
+            throw new IllegalArgumentException("--output %s: is a file, not a folder".formatted(output), e);
+        } catch (DirectoryNotEmptyException e) {
+            String problem = QuantizedFolder.interrupted(output)
+                    ? "holds what a quantize left that was killed; delete the folder, then try again"
+                    : "is there already, and not empty";
+            throw new IllegalArgumentException("--output %s: %s".formatted(output, problem), e);
+        }
     }
 
     private void report(Map<TensorSpec.Kind, QuantizedFolder.Change> changes) throws IOException {

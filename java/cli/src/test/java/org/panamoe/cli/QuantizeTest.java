@@ -8,10 +8,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.panamoe.checkpoint.Checkpoint;
+import org.panamoe.checkpoint.QuantizedFolder;
+import org.panamoe.tensor.QuantFormat;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -70,6 +74,56 @@ class QuantizeTest {
                         "--output",
                         folder.resolve("x").toString()))
                 .contains("int8 or int4");
+    }
+
+    @Test
+    void refusesAFile() throws IOException {
+        var file = Files.writeString(folder.resolve("model.gguf"), "precious");
+        assertThat(Run.refusal(1, "quantize", "--weights", "int4", "--output", file.toString()))
+                .isEqualTo("panamoe: --output %s: is a file, not a folder".formatted(file));
+        assertThat(Files.readString(file)).isEqualTo("precious");
+    }
+
+    /** After Ctrl-C nothing is left, and after a kill the next run says what is. */
+    @Test
+    void isInterrupted() throws IOException, InterruptedException {
+        Path there = folder.resolve("int4"), mine = Files.createDirectory(folder.resolve("mine"));
+        interrupt("INT", there);
+        assertThat(there).doesNotExist();
+        interrupt("INT", mine);
+        assertThat(mine).isEmptyDirectory();
+        interrupt("KILL", there);
+        assertThat(Run.refusal(1, "quantize", "--weights", "int4", "--output", there.toString()))
+                .contains("holds what a quantize left that was killed; delete the folder");
+    }
+
+    private void interrupt(String signal, Path to) throws IOException, InterruptedException {
+        try (var child =
+                new Child(folder, Endless.class, List.of("--default-signal=INT"), Path.of(""), to.toString())) {
+            assertThat((char) child.process.getInputStream().read()).isEqualTo('.');
+            assertThat(to).isNotEmptyDirectory();
+            assertThat(new ProcessBuilder("kill", "-" + signal, "" + child.process.pid())
+                            .start()
+                            .waitFor())
+                    .isZero();
+            assertThat(child.end().code()).isEqualTo(signal.equals("INT") ? 130 : 137);
+        }
+    }
+
+    /** Quantizes one weight, says so, and never ends. */
+    static final class Endless {
+        private Endless() {}
+
+        static void main(String[] args) throws IOException {
+            var source = ModelOption.embedded();
+            try (var from = Checkpoint.open(source)) {
+                QuantizedFolder.write(from, source, QuantFormat.INT4, Path.of(args[0]), 1, _ -> {
+                    System.out.print('.');
+                    System.out.flush();
+                    LockSupport.park();
+                });
+            }
+        }
     }
 
     @Test

@@ -1,12 +1,16 @@
 package org.panamoe.checkpoint;
 
+import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -23,7 +27,8 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * Writes a checkpoint whose projections are integers: codes under the weight's name (I8, or U8 with two codes a byte), scales
  * as F32 under its name with {@code _scale}. One weight at a time is in memory. The rest is copied as it is; config.json
- * gets a quantization_config, and comes last: without it the folder is no model.
+ * gets a quantization_config. All is written to a folder within the target and moved up when it is complete, config.json
+ * last: without it the target is no model.
  */
 public final class QuantizedFolder {
     /**
@@ -49,6 +54,10 @@ public final class QuantizedFolder {
         }
     }
 
+    private static final String CONFIG = "config.json";
+    /** How the name of the folder begins in which all is written. */
+    private static final String PART = ".quantize";
+
     private static final List<String> COPIED = List.of(".json", ".jinja", ".txt", ".md", ".model");
 
     private final Checkpoint from;
@@ -63,10 +72,13 @@ public final class QuantizedFolder {
 
     /**
      * @param from the open checkpoint of {@code source}
-     * @param folder is made; must not be there, or be empty
+     * @param folder is made; must not be there, or be empty. It is so again after a failure, or when the JVM is told to
+     *     end, by Ctrl-C say
      * @param done is told of each weight that is written
      * @return by kind
-     * @throws IOException that names the file; then the folder has no config.json
+     * @throws NotDirectoryException if the folder is a file
+     * @throws DirectoryNotEmptyException if it holds something; {@link #interrupted} tells what a killed JVM left
+     * @throws IOException that names the file
      * @throws CheckpointException if projections are integers already, or one of them holds a NaN or an infinity
      */
     public static Map<Kind, Change> write(
@@ -74,27 +86,65 @@ public final class QuantizedFolder {
             throws IOException {
         if (from.config().quantizationConfig() instanceof ModelConfig.Integers there)
             throw new CheckpointException(
-                    "config.json", "quantization_config: the weights are %s already".formatted(there.format()));
+                    CONFIG, "quantization_config: the weights are %s already".formatted(there.format()));
+        if (Files.exists(folder, LinkOption.NOFOLLOW_LINKS) && !Files.isDirectory(folder))
+            throw new NotDirectoryException(folder.toString());
+        boolean made = !Files.exists(folder);
         Files.createDirectories(folder);
         try (var entries = Files.list(folder)) {
-            if (entries.findAny().isPresent()) throw new FileAlreadyExistsException(folder.toString());
+            if (entries.findAny().isPresent()) throw new DirectoryNotEmptyException(folder.toString());
         }
-        Map<Kind, Change> changes;
-        try (var workers = new Workers(threads)) {
-            changes = new QuantizedFolder(from, format, workers).weights(folder.resolve("model.safetensors"), done);
+        // For Ctrl-C. The last is deleted first; a folder that holds something stays.
+        if (made) folder.toFile().deleteOnExit();
+        Path part = Files.createTempDirectory(folder, PART);
+        part.toFile().deleteOnExit();
+        try {
+            Map<Kind, Change> changes;
+            try (var workers = new Workers(threads)) {
+                changes = new QuantizedFolder(from, format, workers).weights(file(part, "model.safetensors"), done);
+            }
+            copyOthers(source, part);
+            writeConfig(source, file(part, CONFIG), format);
+            moveUp(part, folder);
+            return changes;
+        } finally {
+            // What cannot be deleted stays: the failure that brought us here is the one to tell.
+            for (File left : Objects.requireNonNullElse(part.toFile().listFiles(), new File[0])) left.delete();
+            part.toFile().delete();
+            if (made) folder.toFile().delete();
         }
-        copyOthers(source, folder);
+    }
+
+    /** Whether the folder is what a JVM left that was killed while it wrote: then nothing in it is of use. */
+    public static boolean interrupted(Path folder) throws IOException {
+        try (var entries = Files.list(folder)) {
+            return entries.anyMatch(entry -> Json.fileName(entry).startsWith(PART));
+        }
+    }
+
+    private static Path file(Path part, String name) {
+        var file = part.resolve(name);
+        file.toFile().deleteOnExit();
+        return file;
+    }
+
+    private static void writeConfig(Path source, Path file, QuantFormat format) throws IOException {
         var mapper = JsonMapper.shared();
-        if (!(mapper.readTree(Files.readAllBytes(source.resolve("config.json"))) instanceof ObjectNode config))
-            throw new CheckpointException("config.json", "not a JSON object");
+        if (!(mapper.readTree(Files.readAllBytes(source.resolve(CONFIG))) instanceof ObjectNode config))
+            throw new CheckpointException(CONFIG, "not a JSON object");
         var quantization = config.putObject("quantization_config");
         quantization.put("quant_method", "panamoe");
         quantization.put("bits", new ModelConfig.Integers(format).bits());
         quantization.put("group_size", format.block);
-        Path part = folder.resolve("config.json.part");
-        Files.writeString(part, mapper.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
-        Files.move(part, folder.resolve("config.json"), StandardCopyOption.ATOMIC_MOVE);
-        return changes;
+        Files.writeString(file, mapper.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+    }
+
+    private static void moveUp(Path part, Path folder) throws IOException {
+        try (var files = Files.list(part)) {
+            for (var file : files.sorted(
+                            Comparator.comparing(file -> Json.fileName(file).equals(CONFIG)))
+                    .toList()) Files.move(file, folder.resolve(file.getFileName()), StandardCopyOption.ATOMIC_MOVE);
+        }
     }
 
     private Map<Kind, Change> weights(Path file, Consumer<String> done) throws IOException {
@@ -161,13 +211,13 @@ public final class QuantizedFolder {
         return new Change((long) (end - from) * D, 0, error, square);
     }
 
-    private static void copyOthers(Path source, Path folder) throws IOException {
+    private static void copyOthers(Path source, Path part) throws IOException {
         try (var entries = Files.list(source)) {
             for (var file : entries.filter(Files::isRegularFile).toList()) {
                 String name = Json.fileName(file);
                 boolean copied = name.startsWith("LICENSE") || COPIED.stream().anyMatch(name::endsWith);
-                if (copied && !name.equals("config.json") && !name.endsWith(".safetensors.index.json"))
-                    Files.copy(file, folder.resolve(name));
+                if (copied && !name.equals(CONFIG) && !name.endsWith(".safetensors.index.json"))
+                    Files.copy(file, file(part, name));
             }
         }
     }

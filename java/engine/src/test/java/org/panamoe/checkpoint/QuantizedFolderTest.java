@@ -7,12 +7,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.BeforeEach;
@@ -91,18 +93,50 @@ final class QuantizedFolderTest {
                 Path to = folder.resolve("out");
                 assertThatThrownBy(() -> QuantizedFolder.write(from, broken, QuantFormat.INT8, to, 2, _ -> {}))
                         .hasMessageContaining(QUERY);
-                assertThat(to.resolve("config.json")).doesNotExist();
-                assertThat(to.resolve("model.safetensors")).doesNotExist();
+                assertThat(to).doesNotExist();
             } // nothing holds it
         }
     }
 
     @Test
-    void refusesAFolderThatHoldsSomething() throws IOException {
+    void refusesAFolderThatHoldsSomethingAndAFile() throws IOException {
         try (var from = Checkpoint.open(stored)) {
             assertThatThrownBy(() -> QuantizedFolder.write(from, stored, QuantFormat.INT8, stored, 1, _ -> {}))
-                    .isInstanceOf(FileAlreadyExistsException.class);
+                    .isInstanceOf(DirectoryNotEmptyException.class);
+            assertThat(QuantizedFolder.interrupted(stored)).isFalse();
+            var file = stored.resolve("config.json");
+            assertThatThrownBy(() -> QuantizedFolder.write(from, stored, QuantFormat.INT8, file, 1, _ -> {}))
+                    .isInstanceOf(NotDirectoryException.class);
         }
+    }
+
+    /** The last thing that can go wrong, when the weights are written. */
+    @Test
+    void leavesTheFolderAsItWas() throws IOException {
+        try (var from = Checkpoint.open(stored)) {
+            Files.writeString(stored.resolve("LICENSE"), "free");
+            Files.writeString(stored.resolve("config.json"), "[]");
+            Path to = folder.resolve("out"), empty = Files.createDirectory(folder.resolve("empty"));
+            for (var target : List.of(to, empty))
+                assertThatThrownBy(() -> QuantizedFolder.write(from, stored, QuantFormat.INT8, target, 1, _ -> {}))
+                        .hasMessageContaining("not a JSON object");
+            assertThat(to).doesNotExist();
+            assertThat(empty).isEmptyDirectory();
+        }
+    }
+
+    @Test
+    void fillsAnEmptyFolder() throws IOException {
+        Files.writeString(stored.resolve("LICENSE"), "free");
+        Path empty = Files.createDirectory(folder.resolve("empty"));
+        try (var from = Checkpoint.open(stored)) {
+            QuantizedFolder.write(from, stored, QuantFormat.INT8, empty, 1, _ -> {});
+        }
+        try (var files = Files.list(empty)) {
+            assertThat(files.map(Json::fileName))
+                    .containsExactlyInAnyOrder("config.json", "LICENSE", "model.safetensors");
+        }
+        Checkpoint.open(empty).close();
     }
 
     @Test
