@@ -8,7 +8,8 @@
 
 namespace panamoe {
 
-// Bytes of rows that a call lays, and of products that wait for its second job, at once.
+// Bytes of rows that a call lays, and of products that wait for its second job, at once: StepMemory.java forecasts
+// them, too.
 constexpr int64_t kRoomBytes = int64_t{64} << 20;
 
 // Appends the rows of all as blocks of at most kGemmRows rows.

@@ -18,7 +18,7 @@ import org.panamoe.model.Observer;
 /** One model on one back end, doing one kind of work step by step. */
 public final class ModelBench implements AutoCloseable {
     /** Rows of a prompt that one forward pass takes. */
-    private static final int CHUNK = 512;
+    static final int CHUNK = 512;
 
     /**
      * One step.

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.function.Consumer;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.TensorSpec;
+import org.panamoe.model.StepMemory;
 import org.panamoe.tensor.DType;
 import tools.jackson.databind.node.JsonNodeFactory;
 
@@ -22,14 +23,29 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
     /** Steps that are not counted, before those of a round. */
     private static final int WARM_UP = 1;
 
-    /** Bytes of weights, of latents, and of what a step needs beside them, about. */
+    /** Bytes of weights, and for each number of threads of latents and of what a step works in beside them. */
     public long memory() {
         var footprint = Footprint.of(slice.config(), DType.BF16);
         long latents = work.stream()
                 .mapToLong(w -> (long) w.batch() * (w.positions() + 64) * footprint.cacheBytesPerPosition())
                 .max()
                 .orElse(0);
-        return weightBytes() + latents;
+        int rows = work.stream().mapToInt(Plan::rows).max().orElse(0);
+        int sampled = work.stream().mapToInt(Work::batch).max().orElse(0);
+        long positions = latents / footprint.cacheBytesPerPosition();
+        var step = StepMemory.of(slice.config());
+        int processors = Runtime.getRuntime().availableProcessors();
+        return weightBytes()
+                + threads.stream()
+                        .mapToLong(t -> latents + step.bytes(rows, sampled, positions, t == 0 ? processors : t))
+                        .sum();
+    }
+
+    private static int rows(Work work) {
+        return switch (work) {
+            case Work.Decode decode -> decode.batch();
+            case Work.Prefill prefill -> Math.min(prefill.prompt(), ModelBench.CHUNK);
+        };
     }
 
     private long weightBytes() {

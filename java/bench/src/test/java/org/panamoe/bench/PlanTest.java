@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.panamoe.checkpoint.Footprint;
+import org.panamoe.model.StepMemory;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
 import tools.jackson.databind.node.ObjectNode;
@@ -115,6 +116,19 @@ class PlanTest {
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessageMatching(
                         "bf16 weights of this slice and its cache need 20[0-9]{2}\\.[0-9] GB, [0-9.]+ GB are available");
+    }
+
+    /** Each number of threads has a model of its own: the same weights, its own cache and what a step works in. */
+    @Test
+    void memoryIsThatOfAllModels() {
+        var slice = new Slice(Shape.V3, 2, 1, 16, 512, QuantFormat.BF16);
+        List<Work> work = List.of(new Work.Decode(3, 1000), new Work.Prefill(1, 2048));
+        long one = new Plan(slice, work, List.of(1), 1, 0).memory();
+        long both = new Plan(slice, work, List.of(1, 2), 1, 0).memory();
+        long positions = 3 * (1001 + 64);
+        assertThat(both - one)
+                .isEqualTo(
+                        positions * 2 * 576 * 4 + StepMemory.of(slice.config()).bytes(512, 3, positions, 2));
     }
 
     /** The expert that a checkpoint of random weights chooses next differs from step to step, as in a model. */

@@ -11,6 +11,8 @@ import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.checkpoint.TensorSpec;
+import org.panamoe.engine.Engine;
+import org.panamoe.model.StepMemory;
 import org.panamoe.tensor.DType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -25,10 +27,13 @@ import tools.jackson.databind.node.ObjectNode;
         header = "Says what a model is, how large, and what it takes to run it.",
         description =
                 "%nA folder with config.json alone will do: sizes are then those of the published checkpoints, BF16, or FP8"
-                        + " where the config says so.%n")
+                        + " where the config says so. The forecast is that of the cpu back end; the JVM's own memory comes on"
+                        + " top.%n")
 final class InspectCommand implements Callable<Integer> {
     /** The context of a forecast, beside the longest that the model is made for. */
     private static final int CONTEXT = 4096;
+    /** Rows of a step that have logits: a token and a draft. */
+    private static final int SAMPLED = 2;
 
     @Mixin
     private final ModelOption model = new ModelOption();
@@ -105,14 +110,21 @@ final class InspectCommand implements Callable<Integer> {
         report.put("latent_cache_bytes_per_token", footprint.cacheBytesPerPosition());
         report.put("bytes_read_per_token", footprint.bytesPerToken(0));
         report.put("bytes_read_per_draft", footprint.draftBytes());
+        var step = StepMemory.of(c);
+        int threads = Runtime.getRuntime().availableProcessors();
         var forecast = report.putArray("forecast");
         IntStream.of(CONTEXT, c.maxPositionEmbeddings())
                 .map(context -> Math.min(context, c.maxPositionEmbeddings()))
                 .distinct()
-                .forEach(context -> forecast.addObject()
-                        .put("context", context)
-                        .put("memory_bytes", footprint.memory(context))
-                        .put("bytes_read_per_token", footprint.bytesPerToken(context)));
+                .forEach(context -> {
+                    int rows = Math.min(context, Engine.DEFAULT_MAX_ROWS);
+                    long stepBytes = step.bytes(rows, Math.min(rows, SAMPLED), context, threads);
+                    forecast.addObject()
+                            .put("context", context)
+                            .put("memory_bytes", footprint.memory(context) + stepBytes)
+                            .put("step_bytes", stepBytes)
+                            .put("bytes_read_per_token", footprint.bytesPerToken(context));
+                });
         return report;
     }
 
@@ -166,9 +178,10 @@ final class InspectCommand implements Callable<Integer> {
         for (var context : report.path("forecast").values())
             lines.add(
                     "forecast",
-                    "%s of memory with a context of %d, reads %s a token at its end",
+                    "%s of memory with a context of %d, %s of it for a step's rows; reads %s a token at its end",
                     bytes(context.path("memory_bytes")),
                     context.path("context").asInt(),
+                    bytes(context.path("step_bytes")),
                     bytes(context.path("bytes_read_per_token")));
         return lines;
     }

@@ -8,7 +8,9 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.panamoe.bench.Machine;
+import org.panamoe.checkpoint.ModelConfig;
 import org.panamoe.jcuda.Device;
+import org.panamoe.model.StepMemory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
@@ -35,7 +37,12 @@ class InspectTest {
         assertThat(report.path("weights").asBoolean()).isTrue();
         var forecast = report.path("forecast").get(0);
         assertThat(forecast.path("context").asInt()).isEqualTo(512);
-        assertThat(forecast.path("memory_bytes").asLong()).isEqualTo(2 * stored + 2 * 16 * 4 + 512 * 5 * 80 * 4);
+        long step = forecast.path("step_bytes").asLong();
+        assertThat(forecast.path("memory_bytes").asLong() - step).isEqualTo(2 * stored + 2 * 16 * 4 + 512 * 5 * 80 * 4);
+        int threads = Runtime.getRuntime().availableProcessors();
+        assertThat(step)
+                .isEqualTo(
+                        StepMemory.of(ModelConfig.parse(ModelOption.embedded())).bytes(256, 2, 512, threads));
     }
 
     @Test

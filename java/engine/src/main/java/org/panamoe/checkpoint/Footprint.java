@@ -67,7 +67,7 @@ public record Footprint(
         return activeBytes + latentBytes * layers * depth;
     }
 
-    /** Bytes of all weights and of the latents of one context; activations and logits come on top. */
+    /** Bytes of all weights and of the latents of one context; what a step works in comes on top. */
     public long memory(long context) {
         return weightBytes() + cacheBytesPerPosition() * context;
     }

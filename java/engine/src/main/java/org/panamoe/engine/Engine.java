@@ -6,7 +6,8 @@ import org.panamoe.model.Model;
 
 /** Runs generations: each step decides, computes, accepts, forgets, drafts and commits. One caller at a time. */
 public final class Engine implements AutoCloseable {
-    private static final int DEFAULT_MAX_ROWS = 256;
+    /** The most rows of a step, if nothing else is said. */
+    public static final int DEFAULT_MAX_ROWS = 256;
 
     private final Model model;
     private final LatentCache cache;
