@@ -21,6 +21,26 @@ constexpr int64_t kQuads = kGroup / 4;   // vectors of codes in a group
 constexpr int64_t kPanelGroups = LANES;  // as many as turning their scales takes at once
 constexpr int64_t kPanelColumns = kPanelGroups * kGroup;
 
+template <class Format>
+constexpr bool kNibbles = Format::bytes(2) == 1;
+
+// The sum of start and of a group's products, LANES outputs at once.
+template <class Format>
+struct Dots {
+    IntVec sums;
+    PANAMOE_INLINE explicit Dots(IntVec start = IntVec{}) : sums(start) {}
+    PANAMOE_INLINE IntVec total(IntVec) const { return sums; }
+    PANAMOE_INLINE void add(IntVec w, IntVec x) {
+        sums = dot<Format::kOffset == 0>(sums, w, x);
+    }
+};
+
+template <>
+struct Dots<Int4> : SmallDots {
+    static_assert(kMost >= kQuads);
+    using SmallDots::SmallDots;
+};
+
 // VECS vectors of outputs: the codes and scales of some groups, and the sums so far.
 template <int VECS>
 struct Panel {
@@ -30,18 +50,18 @@ struct Panel {
 };
 static_assert(sizeof(Panel<kVecs>) <= 256 * 1024);
 
-// The rows of w that are the outputs of one vector. Where there are fewer than LANES, the last stands for those beyond.
+// The rows of w that are the outputs of one vector.
 template <class Format>
 struct Outputs {
-    const Byte *codes[LANES], *scales[LANES];
+    const Byte *codes, *scales;
+    int64_t stride, scale_stride, count;
 
     Outputs(const Matrix &w, int64_t f, int64_t to) {
-        int64_t groups = QuantizedRow::groups(w.D);
-        for (int64_t lane = 0; lane < LANES; lane++) {
-            int64_t row = f + lane < to ? f + lane : to - 1;
-            codes[lane] = weights<Format>(w, row, 0);
-            scales[lane] = w.scale + row * groups * 4;
-        }
+        stride = Format::bytes(w.D);
+        scale_stride = QuantizedRow::groups(w.D) * 4;
+        codes = w.data + f * stride;
+        scales = w.scale + f * scale_stride;
+        count = to - f < LANES ? to - f : LANES;
     }
 };
 
@@ -53,127 +73,138 @@ PANAMOE_INLINE IntVec load_bytes(const Byte *from, int64_t n) {
 }
 
 constexpr int64_t kBlockBytes = static_cast<int64_t>(sizeof(IntVec));
-constexpr int64_t kAhead = 1024, kStep = 128;
+
+// A vector from each of LANES rows, a stride apart. Where there are fewer rows, or they end within it, what is there is
+// copied to where the rest is 0.
+struct Rows {
+    const Byte *from;
+    int64_t stride;
+    Byte copy[LANES][kBlockBytes];
+
+    PANAMOE_INLINE Rows(const Byte *w, int64_t w_stride, int64_t count, int64_t at) : from(w + at), stride(w_stride) {
+        if (at + kBlockBytes > w_stride || count < LANES) [[unlikely]] {
+            copy_rows(copy, from, stride, count, w_stride - at);
+            from = copy[0];
+            stride = kBlockBytes;
+        }
+    }
+
+    PANAMOE_INLINE IntVec load(int64_t lane) const { return bits<IntVec>(PANAMOE_ISA::load(from + lane * stride)); }
+
+private:
+    // left: bytes of a row from here on.
+    [[gnu::noinline]] PANAMOE_NOCLONE static void copy_rows(Byte (*to)[kBlockBytes], const Byte *from, int64_t stride,
+                                                            int64_t count, int64_t left) {
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            IntVec padded =
+                lane < count ? load_bytes(from + lane * stride, left < kBlockBytes ? left : kBlockBytes) : IntVec{};
+            __builtin_memcpy(to[lane], &padded, sizeof padded);
+        }
+    }
+};
+
+// Asks for BYTES of LANES rows from byte at on; behind the end of the rows for the beginning of the next ones. An address
+// beyond the matrix does no harm. What is read ONCE passes by the second cache.
+template <bool ONCE, int64_t BYTES>
+PANAMOE_INLINE void ask(const Byte *w, int64_t stride, int64_t at) {
+    const Byte *from = w + at + (at < stride ? 0 : (LANES - 1) * stride);
+#pragma GCC unroll 16
+    for (int64_t lane = 0; lane < LANES; lane++)
+        for (int64_t line = 0; line < BYTES; line += 64)
+            __builtin_prefetch(from + lane * stride + line, 0, ONCE ? 0 : 3);
+}
+
+// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs.
+template <bool ONCE, class Format>
+PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
+    constexpr int64_t kStep = 128;
+    if (at % kStep == 0) ask<ONCE, kStep>(w.codes, w.stride, at + 1024);
+    return Rows(w.codes, w.stride, w.count, at);
+}
 
 // Scales of groups [d / kGroup, ...) of n columns: to[stride * j] gets those of group j.
 template <bool ONCE, class Format>
-PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t D, int64_t d, int64_t n) {
+PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t d, int64_t n) {
+    int64_t groups = QuantizedRow::groups(n), at = d / kGroup * 4;
+    if (at % 64 == 0) ask<ONCE, 64>(w.scales, w.scale_stride, at + 128);
+    Rows rows(w.scales, w.scale_stride, w.count, at);
     IntVec scales[LANES];
-    int64_t groups = QuantizedRow::groups(n), row_bytes = QuantizedRow::groups(D) * 4, at = d / kGroup * 4;
-    int64_t later = at + kStep < row_bytes ? kStep : kStep + (LANES - 1) * row_bytes;
-    for (int64_t lane = 0; lane < LANES; lane++) {
-        const Byte *from = w.scales[lane] + at;
-        __builtin_prefetch(from + later, 0, ONCE ? 0 : 3);
-        scales[lane] = groups == LANES ? bits<IntVec>(load(from)) : load_bytes(from, groups * 4);
-    }
+#pragma GCC unroll 16
+    for (int64_t lane = 0; lane < LANES; lane++) scales[lane] = rows.load(lane);
     transpose(scales);
     for (int64_t j = 0; j < groups; j++) to[stride * j] = bits<Vec>(scales[j]);
 }
 
-// kBlockBytes of each output from byte at of its row on. Asks for what the next ones but some need, at the end of the
-// rows for the beginning of the next outputs'; an address beyond the matrix does no harm. What is read ONCE passes by
-// the second cache.
-template <class Format, bool ONCE>
-struct Block {
-    const Outputs<Format> &w;
-    int64_t at;
-    bool whole;
-    Byte rest[LANES][kBlockBytes];  // where rows end within the block
-
-    PANAMOE_INLINE Block(const Outputs<Format> &w, int64_t at, int64_t row_bytes)
-        : w(w), at(at), whole(at + kBlockBytes <= row_bytes) {
-        if (at % kStep == 0) {
-            int64_t later = at + kAhead + (at + kAhead < row_bytes ? 0 : (LANES - 1) * row_bytes);
-#pragma GCC unroll 16
-            for (int64_t lane = 0; lane < LANES; lane++)
-                for (int64_t line = 0; line < kStep; line += 64)
-                    __builtin_prefetch(w.codes[lane] + later + line, 0, ONCE ? 0 : 3);
-        }
-        if (!whole) [[unlikely]]
-            for (int64_t lane = 0; lane < LANES; lane++) {
-                IntVec padded = load_bytes(w.codes[lane] + at, row_bytes - at);
-                __builtin_memcpy(rest[lane], &padded, sizeof padded);
-            }
-    }
-
-    PANAMOE_INLINE IntVec load(int64_t lane) const {
-        return bits<IntVec>(PANAMOE_ISA::load(whole ? w.codes[lane] + at : rest[lane]));
-    }
-};
-
 // Puts columns [d, d + n) of the outputs into the panel's vec-th vectors. The codes beyond n meet zeros in x.
 template <class Format, int VECS>
-void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t D, int64_t d, int64_t n) {
-    int64_t bytes = Format::bytes(n), row_bytes = Format::bytes(D), at = Format::bytes(d);
+void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t d, int64_t n) {
+    int64_t bytes = Format::bytes(n), at = Format::bytes(d);
     auto *codes = &panel.codes[0][vec];
-    auto put = [&](IntVec(&rows)[LANES]) __attribute__((always_inline)) {
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int64_t i = 0; i < LANES; i++) {
-            if constexpr (Format::bytes(2) == 1) {
-                *codes = rows[i] & 0x0f0f0f0f;
-                codes[VECS] = bits<IntVec>(bits<BitVec>(rows[i]) >> 4) & 0x0f0f0f0f;
-                codes += 2 * VECS;
-            } else {
-                *codes = Format::kOffset == 128 ? bits<IntVec>(bits<BitVec>(rows[i]) ^ 0x80808080u) : rows[i];
-                codes += VECS;
-            }
-        }
+    auto put = [&](BitVec vector) __attribute__((always_inline)) {
+        *codes = bits<IntVec>(vector);
+        codes += VECS;
     };
     for (int64_t b = 0; b < bytes; b += kBlockBytes) {
-        Block<Format, false> block(w, at + b, row_bytes);
+        Rows block = codes_of<false>(w, at + b);
         IntVec rows[LANES];
 #pragma GCC unroll 16
         for (int64_t lane = 0; lane < LANES; lane++) rows[lane] = block.load(lane);
-        put(rows);
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < LANES; i++) {
+            if constexpr (kNibbles<Format>) {
+                put(bits<BitVec>(rows[i]) & 0x0f0f0f0fu);
+                put(bits<BitVec>(rows[i]) >> 4 & 0x0f0f0f0fu);
+            } else {
+                put(Format::kOffset == 128 ? bits<BitVec>(rows[i]) ^ 0x80808080u : bits<BitVec>(rows[i]));
+            }
+        }
     }
-
-    turn_scales<false>(&panel.scale[0][vec], VECS, w, D, d, n);
+    turn_scales<false>(&panel.scale[0][vec], VECS, w, d, n);
 }
 
 // Rows [row, row + ROWS) of the outputs [f, to), of at most LANES of them.
 template <class Format, int ROWS>
 void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
-    constexpr bool kHalves = Format::bytes(2) == 1;
-    constexpr int64_t kBlockColumns = kHalves ? 2 * kBlockBytes : kBlockBytes, kBlockGroups = kBlockColumns / kGroup;
+    constexpr int64_t kBlockColumns = kNibbles<Format> ? 2 * kBlockBytes : kBlockBytes, kBlockGroups = kBlockColumns / kGroup;
     static_assert((kBlockGroups - 1) * kGroup <= QuantizedRow::kBeyond);
     Outputs<Format> w(g.w, f, to);
-    int64_t row_bytes = Format::bytes(g.w.D);
     QuantizedRow x[ROWS];
     for (int r = 0; r < ROWS; r++) x[r] = QuantizedRow(g.x + (row + r) * g.x_stride, g.w.D);
     Vec sums[ROWS] = {};
     for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
         int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns, groups = QuantizedRow::groups(n);
         Vec scale[kPanelGroups];
-        turn_scales<true>(scale, 1, w, g.w.D, d, n);
+        turn_scales<true>(scale, 1, w, d, n);
         for (int64_t j = 0; j < groups; j += kBlockGroups) {
             int64_t at = Format::bytes(d + j * kGroup), first = d / kGroup + j;
             IntVec low[ROWS], high[ROWS];
             for (int r = 0; r < ROWS; r++) {
                 const Byte *codes = x[r].codes + first * kGroup;
                 low[r] = bits<IntVec>(load(codes));
-                if constexpr (kHalves) {
+                if constexpr (kNibbles<Format>) {
                     IntVec more = bits<IntVec>(load(codes + kBlockBytes));
                     high[r] = odd_lanes(low[r], more);
                     low[r] = even_lanes(low[r], more);
                 }
             }
             IntVec products[ROWS][kQuarters];
-            Block<Format, true> block(w, at, row_bytes);
+            Rows block = codes_of<true>(w, at);
 #pragma GCC unroll 4
             for (int64_t q = 0; q < kQuarters; q++) {
                 IntVec quad[ROWS][4];
 #pragma GCC unroll 4
                 for (int64_t i = 0; i < 4; i++) {
                     IntVec codes = block.load(4 * q + i);
-                    if constexpr (!kHalves && Format::kOffset == 128)
+                    if constexpr (Format::kOffset == 128)
                         codes = bits<IntVec>(bits<BitVec>(codes) ^ 0x80808080u);
 #pragma GCC unroll 4
                     for (int r = 0; r < ROWS; r++) {
-                        if constexpr (kHalves) {
-                            quad[r][i] = dot<false>(IntVec{}, codes & 0x0f0f0f0f, low[r]);
-                            quad[r][i] =
-                                dot<false>(quad[r][i], bits<IntVec>(bits<BitVec>(codes) >> 4) & 0x0f0f0f0f, high[r]);
+                        if constexpr (kNibbles<Format>) {
+                            Dots<Format> dots(IntVec{});
+                            dots.add(codes & 0x0f0f0f0f, low[r]);
+                            dots.add(bits<IntVec>(bits<BitVec>(codes) >> 4) & 0x0f0f0f0f, high[r]);
+                            quad[r][i] = dots.total(IntVec{});
                         } else {
                             quad[r][i] = dot<Format::kOffset == 0>(IntVec{}, codes, low[r]);
                         }
@@ -209,6 +240,7 @@ void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
 // Adds to the sums of rows [row, row + ROWS) what the panel's groups give.
 template <class Format, int ROWS, int VECS>
 void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_t d, int64_t n) {
+    int64_t groups = QuantizedRow::groups(n);
     const Byte *codes[ROWS];
     const float *scale[ROWS];
     const int32_t *start[ROWS];
@@ -220,13 +252,12 @@ void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_
         start[r] = x.start + d / kGroup;
         for (int v = 0; v < VECS; v++) sums[r][v] = panel.sums[row + r][v];
     }
-    int64_t groups = QuantizedRow::groups(n);
     for (int64_t j = 0; j < groups; j++) {
-        IntVec acc[ROWS][VECS];
+        Dots<Format> dots[ROWS][VECS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
-            for (int v = 0; v < VECS; v++) acc[r][v] = IntVec{} + start[r][j];
+            for (int v = 0; v < VECS; v++) dots[r][v] = Dots<Format>(IntVec{} + start[r][j]);
 #pragma GCC unroll 8
         for (int64_t i = 0; i < kQuads; i++) {
             IntVec w[VECS];
@@ -236,7 +267,7 @@ void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_
             for (int r = 0; r < ROWS; r++) {
                 IntVec x = IntVec{} + load_int(codes[r] + (j * kQuads + i) * 4);
 #pragma GCC unroll 8
-                for (int v = 0; v < VECS; v++) acc[r][v] = dot<Format::kOffset == 0>(acc[r][v], w[v], x);
+                for (int v = 0; v < VECS; v++) dots[r][v].add(w[v], x);
             }
         }
 #pragma GCC unroll 8
@@ -244,8 +275,8 @@ void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_
             Vec scale_w = panel.scale[j][v];
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++)
-                sums[r][v] =
-                    fused(__builtin_convertvector(acc[r][v], Vec), broadcast(scale[r][j]) * scale_w, sums[r][v]);
+                sums[r][v] = fused(__builtin_convertvector(dots[r][v].total(IntVec{} + start[r][j]), Vec),
+                                   broadcast(scale[r][j]) * scale_w, sums[r][v]);
         }
     }
     for (int r = 0; r < ROWS; r++)
@@ -260,7 +291,7 @@ void multiply_panel(Panel<VECS> &panel, const IntegerGemm &g, int64_t from, int6
     for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
         int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns;
         for (int64_t vec = 0; vec < vecs; vec++)
-            turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), g.w.D, d, n);
+            turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), d, n);
         each_row_tile(
             g.T, [&](auto rows, int64_t row) { multiply_tile<Format, decltype(rows)::kValue>(panel, g, row, d, n); });
     }
@@ -321,7 +352,7 @@ void quantize_row(Byte *row, const float *x, int64_t D) {
             __builtin_memset(starts, 0, 4);
             continue;
         }
-        IntVec total{};
+        IntVec total{}, all[Group::kVectors];
 #pragma GCC unroll 8
         for (int64_t i = 0; i < Group::kVectors; i++) {
             // Adding 1.5 * 2^23 rounds to an integer, found in the low bits.
@@ -330,10 +361,10 @@ void quantize_row(Byte *row, const float *x, int64_t D) {
             code = code > 127 ? IntVec{} + 127 : code;  // where scale is subnormal, it may be much below amax / 127
             code = code < -127 ? IntVec{} - 127 : code;
             total += code;
-            typedef int8_t Codes __attribute__((vector_size(LANES)));
-            Codes narrow = __builtin_convertvector(code, Codes);
-            __builtin_memcpy(codes + i * LANES, &narrow, sizeof narrow);
+            all[i] = code;
         }
+        static_assert(kNarrowed == kGroup);
+        store_narrow(codes, all);
         int32_t start = -Format::kOffset * sum(total);
         __builtin_memcpy(starts, &start, 4);
         if constexpr (Format::bytes(2) == 1) {

@@ -122,36 +122,68 @@ constexpr bool kUnsignedBytes = true;
 constexpr bool kUnsignedBytes = false;
 #endif
 
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+#define PANAMOE_PAIR_DOTS  // dot goes through half words
+typedef uint16_t Halfwords
+    __attribute__((vector_size(LANES * 4)));  // may wrap: in vectors of a panel that hold nothing
+
+// f of a vector's halves, where it is two of the machine's.
+template <class To, class F, class... Vectors>
+PANAMOE_INLINE To each_half(F f, Vectors... v) {
+    struct Halves {
+        __m256i low, high;
+    };
+    return join<To>(f(bits<Halves>(v).low...), f(bits<Halves>(v).high...));
+}
+
+// Half word i is the sum of the products of w's bytes 2i and 2i + 1, unsigned or SIGNED, with x's.
+template <bool SIGNED>
+PANAMOE_INLINE Halfwords pair_dots(IntVec w, IntVec x) {
+#if defined(__AVX512BW__)
+    auto codes = __m512i(w), factors = __m512i(x);
+    if constexpr (SIGNED) {
+        factors = _mm512_mask_sub_epi8(factors, _mm512_movepi8_mask(codes), __m512i{}, factors);
+        codes = _mm512_abs_epi8(codes);
+    }
+    return Halfwords(_mm512_maddubs_epi16(codes, factors));
+#else
+    auto products = [](__m256i codes, __m256i factors) {
+        if constexpr (SIGNED) {
+            factors = _mm256_sign_epi8(factors, codes);
+            codes = _mm256_abs_epi8(codes);
+        }
+        return _mm256_maddubs_epi16(codes, factors);
+    };
+#if PANAMOE_LANES == 8
+    return Halfwords(products(__m256i(w), __m256i(x)));
+#else
+    return each_half<Halfwords>(products, w, x);
+#endif
+#endif
+}
+
+PANAMOE_INLINE IntVec add_pairs(Halfwords sums) {
+#if defined(__AVX512BW__)
+    return IntVec(_mm512_madd_epi16(__m512i(sums), _mm512_set1_epi16(1)));
+#else
+    auto add = [](__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); };
+#if PANAMOE_LANES == 8
+    return IntVec(add(__m256i(sums)));
+#else
+    return each_half<IntVec>(add, sums);
+#endif
+#endif
+}
+#endif
+
 // Lane i of acc plus the four products of w's bytes 4i .. 4i + 3, unsigned or SIGNED, with x's, signed. Exact.
 template <bool SIGNED>
 PANAMOE_INLINE IntVec dot(IntVec acc, IntVec w, IntVec x) {
 #if defined(__AVX512VNNI__)
     static_assert(!SIGNED);
     return IntVec(_mm512_dpbusd_epi32(__m512i(acc), __m512i(w), __m512i(x)));
-#elif defined(__AVX512BW__)
-    auto codes = __m512i(w), factors = __m512i(x);
-    if constexpr (SIGNED) {
-        factors = _mm512_mask_sub_epi8(factors, _mm512_movepi8_mask(codes), __m512i{}, factors);
-        codes = _mm512_abs_epi8(codes);
-    }
-    return acc + IntVec(_mm512_madd_epi16(_mm512_maddubs_epi16(codes, factors), _mm512_set1_epi16(1)));
-#elif defined(__AVX2__)
-    auto product = [](__m256i codes, __m256i factors) {
-        if constexpr (SIGNED) {
-            factors = _mm256_sign_epi8(factors, codes);
-            codes = _mm256_abs_epi8(codes);
-        }
-        return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, factors), _mm256_set1_epi16(1));
-    };
-#if PANAMOE_LANES == 8
-    return acc + IntVec(product(__m256i(w), __m256i(x)));
-#else
-    struct Halves {
-        __m256i low, high;
-    };
-    Halves codes = bits<Halves>(w), factors = bits<Halves>(x);
-    return acc + join<IntVec>(product(codes.low, factors.low), product(codes.high, factors.high));
-#endif
+#elif defined(PANAMOE_PAIR_DOTS)
+    return acc + add_pairs(pair_dots<SIGNED>(w, x));
 #else
     // Bytes 0 and 2 of a lane, then 1 and 3, as half words, in which their products fit.
     typedef int16_t Pairs __attribute__((vector_size(LANES * 4)));
@@ -163,6 +195,42 @@ PANAMOE_INLINE IntVec dot(IntVec acc, IntVec w, IntVec x) {
     IntVec second = bits<IntVec>(odd * (factors >> 8));
     return acc + (bits<IntVec>(bits<BitVec>(first) << 16) >> 16) + (first >> 16) +
            (bits<IntVec>(bits<BitVec>(second) << 16) >> 16) + (second >> 16);
+#endif
+}
+
+// A sum of start and of up to kMost dots, those of w in 0..15. Half words are added up as such, and start comes last.
+struct SmallDots {
+    static constexpr int64_t kMost = 8;  // 8 * (15 + 15) * 127 fits a half word
+#if defined(PANAMOE_PAIR_DOTS)
+    Halfwords sums{};
+    PANAMOE_INLINE explicit SmallDots(IntVec = IntVec{}) {}
+    PANAMOE_INLINE void add(IntVec w, IntVec x) { sums += pair_dots<false>(w, x); }
+    PANAMOE_INLINE IntVec total(IntVec start) const { return start + add_pairs(sums); }
+#else
+    IntVec sums;
+    PANAMOE_INLINE explicit SmallDots(IntVec start = IntVec{}) : sums(start) {}
+    PANAMOE_INLINE void add(IntVec w, IntVec x) { sums = dot<false>(sums, w, x); }
+    PANAMOE_INLINE IntVec total(IntVec) const { return sums; }
+#endif
+};
+
+// 32 integers in -128..127 as bytes.
+constexpr int64_t kNarrowed = 32;
+PANAMOE_INLINE void store_narrow(Byte *to, const IntVec (&v)[kNarrowed / LANES]) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    // GCC would take the vector apart.
+    __m256i part[4];
+    __builtin_memcpy(part, v, sizeof part);
+    __m256i low = _mm256_packs_epi32(part[0], part[1]), high = _mm256_packs_epi32(part[2], part[3]);
+    __m256i bytes = _mm256_packs_epi16(low, high);  // the first quarters of all parts, then the second
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), bytes);
+#else
+    typedef int8_t Narrow __attribute__((vector_size(LANES)));
+    for (int64_t i = 0; i < kNarrowed / LANES; i++) {
+        Narrow bytes = __builtin_convertvector(v[i], Narrow);
+        __builtin_memcpy(to + i * LANES, &bytes, sizeof bytes);
+    }
 #endif
 }
 
