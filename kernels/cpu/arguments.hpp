@@ -3,6 +3,8 @@
 // Everything a kernel will follow as an index or a pointer is checked before anything is written.
 #pragma once
 
+#include <unistd.h>
+
 #include "checks.hpp"
 #include "cpu_context.hpp"
 #include "isa.hpp"
@@ -29,8 +31,15 @@ inline void require_indices(const char *operation, const char *name, const int32
 inline float *floats(void *data) { return static_cast<float *>(data); }
 inline const float *floats(const void *data) { return static_cast<const float *>(data); }
 
+// Eight rows or more are walked side by side, often a multiple of 4096 bytes apart: in a cache of 8 places to a set
+// they would push each other out of it before their turn.
+inline bool first_cache_holds_rows() {
+    static const bool holds = sysconf(_SC_LEVEL1_DCACHE_ASSOC) >= 12;
+    return holds;
+}
+
 inline Matrix matrix(const void *data, const void *scale, int64_t D, int32_t format) {
-    return {static_cast<const Byte *>(data), static_cast<const Byte *>(scale), D, format};
+    return {static_cast<const Byte *>(data), static_cast<const Byte *>(scale), D, format, first_cache_holds_rows()};
 }
 
 }  // namespace panamoe

@@ -27,14 +27,14 @@ static_assert(sizeof(Panel) <= 256 * 1024 && kGemmOutputs % kTileOutputs == 0 &&
 // Asks for the kStep bytes of each row that this tile reads kAhead bytes later; at the end of its rows for the
 // beginning of the next tile's. An address beyond the matrix does no harm. The processor does not see by itself that
 // several rows are walked side by side, and decoding FP8 takes so many instructions that its window does not reach far
-// ahead. What is read ONCE passes by the second cache: it would only push out what is there.
-template <int OUTPUTS, bool ONCE>
-PANAMOE_INLINE void prefetch(const Byte *w, int64_t stride, int64_t at) {
+// ahead.
+template <int OUTPUTS, Cache CACHE>
+PANAMOE_INLINE void ask_ahead(const Byte *w, int64_t stride, int64_t at) {
     const Byte *later = w + kAhead + (at + kAhead < stride ? 0 : (OUTPUTS - 1) * stride);
 #pragma GCC unroll 8
     for (int o = 0; o < OUTPUTS; o++)
 #pragma GCC unroll 8
-        for (int line = 0; line < kStep; line += 64) __builtin_prefetch(later + o * stride + line, 0, ONCE ? 0 : 3);
+        for (int line = 0; line < kStep; line += 64) prefetch<CACHE>(later + o * stride + line);
 }
 
 template <class Format, int ROWS, int OUTPUTS>
@@ -49,8 +49,14 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
         const Byte *w = weights<Format>(g.w, g.w_row + f, d);
         int64_t at = 0;
         for (; at + step <= n; at += step) {
-            prefetch<OUTPUTS, kOnce>(w + Format::bytes(at), stride, Format::bytes(d + at));
-            multiply(acc, x + d + at, g.x_stride, w + Format::bytes(at), stride, reader, step);
+            const Byte *here = w + Format::bytes(at);
+            if constexpr (!kOnce)
+                ask_ahead<OUTPUTS, Cache::kAll>(here, stride, Format::bytes(d + at));
+            else if (g.w.near)
+                ask_ahead<OUTPUTS, Cache::kFirst>(here, stride, Format::bytes(d + at));
+            else
+                ask_ahead<OUTPUTS, Cache::kSecond>(here, stride, Format::bytes(d + at));
+            multiply(acc, x + d + at, g.x_stride, here, stride, reader, step);
         }
         if (at < n) [[unlikely]]
             multiply_rest(acc, x + d + at, g.x_stride, w + Format::bytes(at), stride, reader, n - at);

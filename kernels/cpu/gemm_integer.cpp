@@ -30,9 +30,7 @@ struct Dots {
     IntVec sums;
     PANAMOE_INLINE explicit Dots(IntVec start = IntVec{}) : sums(start) {}
     PANAMOE_INLINE IntVec total(IntVec) const { return sums; }
-    PANAMOE_INLINE void add(IntVec w, IntVec x) {
-        sums = dot<Format::kOffset == 0>(sums, w, x);
-    }
+    PANAMOE_INLINE void add(IntVec w, IntVec x) { sums = dot<Format::kOffset == 0>(sums, w, x); }
 };
 
 template <>
@@ -55,6 +53,7 @@ template <class Format>
 struct Outputs {
     const Byte *codes, *scales;
     int64_t stride, scale_stride, count;
+    bool near;
 
     Outputs(const Matrix &w, int64_t f, int64_t to) {
         stride = Format::bytes(w.D);
@@ -62,6 +61,7 @@ struct Outputs {
         codes = w.data + f * stride;
         scales = w.scale + f * scale_stride;
         count = to - f < LANES ? to - f : LANES;
+        near = w.near;
     }
 };
 
@@ -91,7 +91,7 @@ struct Rows {
 
     PANAMOE_INLINE IntVec load(int64_t lane) const { return bits<IntVec>(PANAMOE_ISA::load(from + lane * stride)); }
 
-private:
+  private:
     // left: bytes of a row from here on.
     [[gnu::noinline]] PANAMOE_NOCLONE static void copy_rows(Byte (*to)[kBlockBytes], const Byte *from, int64_t stride,
                                                             int64_t count, int64_t left) {
@@ -103,22 +103,32 @@ private:
     }
 };
 
-// Asks for BYTES of LANES rows from byte at on; behind the end of the rows for the beginning of the next ones. An address
-// beyond the matrix does no harm. What is read ONCE passes by the second cache.
-template <bool ONCE, int64_t BYTES>
+// Asks for BYTES of LANES rows from byte at on; behind the end of the rows for the beginning of the next ones. An
+// address beyond the matrix does no harm.
+template <Cache CACHE, int64_t BYTES>
 PANAMOE_INLINE void ask(const Byte *w, int64_t stride, int64_t at) {
     const Byte *from = w + at + (at < stride ? 0 : (LANES - 1) * stride);
 #pragma GCC unroll 16
     for (int64_t lane = 0; lane < LANES; lane++)
-        for (int64_t line = 0; line < BYTES; line += 64)
-            __builtin_prefetch(from + lane * stride + line, 0, ONCE ? 0 : 3);
+        for (int64_t line = 0; line < BYTES; line += 64) prefetch<CACHE>(from + lane * stride + line);
 }
 
-// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs.
+template <bool ONCE, int64_t BYTES>
+PANAMOE_INLINE void ask(bool near, const Byte *w, int64_t stride, int64_t at) {
+    if constexpr (!ONCE)
+        ask<Cache::kAll, BYTES>(w, stride, at);
+    else if (near)
+        ask<Cache::kFirst, BYTES>(w, stride, at);
+    else
+        ask<Cache::kSecond, BYTES>(w, stride, at);
+}
+
+// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs; what
+// is read ONCE need not be kept.
 template <bool ONCE, class Format>
 PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
     constexpr int64_t kStep = 128;
-    if (at % kStep == 0) ask<ONCE, kStep>(w.codes, w.stride, at + 1024);
+    if (at % kStep == 0) ask<ONCE, kStep>(w.near, w.codes, w.stride, at + 1024);
     return Rows(w.codes, w.stride, w.count, at);
 }
 
@@ -126,7 +136,7 @@ PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
 template <bool ONCE, class Format>
 PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t d, int64_t n) {
     int64_t groups = QuantizedRow::groups(n), at = d / kGroup * 4;
-    if (at % 64 == 0) ask<ONCE, 64>(w.scales, w.scale_stride, at + 128);
+    if (at % 64 == 0) ask<ONCE, 64>(w.near, w.scales, w.scale_stride, at + 128);
     Rows rows(w.scales, w.scale_stride, w.count, at);
     IntVec scales[LANES];
 #pragma GCC unroll 16
@@ -166,7 +176,8 @@ void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t d, 
 // Rows [row, row + ROWS) of the outputs [f, to), of at most LANES of them.
 template <class Format, int ROWS>
 void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
-    constexpr int64_t kBlockColumns = kNibbles<Format> ? 2 * kBlockBytes : kBlockBytes, kBlockGroups = kBlockColumns / kGroup;
+    constexpr int64_t kBlockColumns = kNibbles<Format> ? 2 * kBlockBytes : kBlockBytes,
+                      kBlockGroups = kBlockColumns / kGroup;
     static_assert((kBlockGroups - 1) * kGroup <= QuantizedRow::kBeyond);
     Outputs<Format> w(g.w, f, to);
     QuantizedRow x[ROWS];
@@ -196,8 +207,7 @@ void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
 #pragma GCC unroll 4
                 for (int64_t i = 0; i < 4; i++) {
                     IntVec codes = block.load(4 * q + i);
-                    if constexpr (Format::kOffset == 128)
-                        codes = bits<IntVec>(bits<BitVec>(codes) ^ 0x80808080u);
+                    if constexpr (Format::kOffset == 128) codes = bits<IntVec>(bits<BitVec>(codes) ^ 0x80808080u);
 #pragma GCC unroll 4
                     for (int r = 0; r < ROWS; r++) {
                         if constexpr (kNibbles<Format>) {
@@ -290,8 +300,7 @@ void multiply_panel(Panel<VECS> &panel, const IntegerGemm &g, int64_t from, int6
     __builtin_memset(panel.sums, 0, static_cast<size_t>(g.T) * sizeof panel.sums[0]);
     for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
         int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns;
-        for (int64_t vec = 0; vec < vecs; vec++)
-            turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), d, n);
+        for (int64_t vec = 0; vec < vecs; vec++) turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), d, n);
         each_row_tile(
             g.T, [&](auto rows, int64_t row) { multiply_tile<Format, decltype(rows)::kValue>(panel, g, row, d, n); });
     }

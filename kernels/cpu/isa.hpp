@@ -27,6 +27,9 @@ struct Matrix {
     const Byte *scale;
     int64_t D;
     int32_t format;
+    // What is asked for ahead of its use comes into the first cache and passes by the second; otherwise into the
+    // second.
+    bool near;
 };
 
 struct RmsNorm {

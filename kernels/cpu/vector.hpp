@@ -334,6 +334,14 @@ PANAMOE_INLINE IntVec odd_lanes(IntVec a, IntVec b) {
 
 // ---- Weights as they are stored ----
 
+// Where weights are asked to ahead of their use.
+enum class Cache { kFirst, kSecond, kAll };  // kFirst passes by the second
+
+template <Cache CACHE>
+PANAMOE_INLINE void prefetch(const Byte *at) {
+    __builtin_prefetch(at, 0, CACHE == Cache::kFirst ? 0 : CACHE == Cache::kSecond ? 2 : 3);
+}
+
 // Lane i gets byte i, sign-extended and shifted left by 20: an e4m3 code's exponent and mantissa in the places of a
 // float's. Bits between sign and exponent are copies of the sign.
 PANAMOE_INLINE BitVec widen_codes(const Byte *from) {
