@@ -103,8 +103,10 @@ struct Int8 {
         static constexpr int64_t bytes(int64_t n) { return n; }
         static constexpr bool kRare = true;
         Vec scale;
-        PANAMOE_INLINE Vec read(const Byte *w) const {
-            return __builtin_convertvector(bits<IntVec>(widen_codes(w)) >> 20, Vec) * scale;
+        PANAMOE_INLINE Vec read(const Byte *w) const { return __builtin_convertvector(widen_bytes(w), Vec) * scale; }
+        PANAMOE_INLINE void read_group(float *to, const Byte *w) const {
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < kGroup; i += LANES) store(to + i, read(w + i));
         }
     };
 
@@ -125,15 +127,28 @@ struct Int4 {
         static constexpr bool kRare = true;
         Vec scale;
         PANAMOE_INLINE Vec read(const Byte *w) const {
-            typedef Byte Codes __attribute__((vector_size(16)));
             typedef uint64_t Words __attribute__((vector_size(16)));
             uint64_t bytes = 0;
             __builtin_memcpy(&bytes, w, LANES / 2);
-            Codes pairs = bits<Codes>(Words{bytes});
+            Codes codes[2];
+            unpack(codes, bits<Codes>(Words{bytes}));
+            return Int8::Reader{scale}.read(reinterpret_cast<const Byte *>(codes));
+        }
+        PANAMOE_INLINE void read_group(float *to, const Byte *w) const {
+            Codes pairs, codes[2];
+            __builtin_memcpy(&pairs, w, sizeof pairs);
+            unpack(codes, pairs);
+            Int8::Reader{scale}.read_group(to, reinterpret_cast<const Byte *>(codes));
+        }
+
+      private:
+        typedef Byte Codes __attribute__((vector_size(16)));
+        PANAMOE_INLINE static void unpack(Codes (&to)[2], Codes pairs) {
             Codes even = pairs & 15, odd = pairs >> 4;
-            Codes codes =
+            to[0] =
                 __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23) - kOffset;
-            return Int8::Reader{scale}.read(reinterpret_cast<const Byte *>(&codes));
+            to[1] = __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31) -
+                    kOffset;
         }
     };
 
@@ -196,19 +211,37 @@ PANAMOE_INLINE void each_block(const Matrix &w, int64_t f, int64_t from, int64_t
     }
 }
 
-// Columns [from, to) of row f in fp32, padded with zeros to a multiple of LANES.
+// Asks for columns [from, to) of row f; there need be no such row.
+template <class Format>
+PANAMOE_INLINE void ask_columns(const Matrix &w, int64_t f, int64_t from, int64_t to) {
+    const Byte *at = weights<Format>(w, f, from), *end = weights<Format>(w, f, to);
+    for (; at < end; at += 64) prefetch<Cache::kSecond>(at);
+}
+
+// Columns [from, to) of row f in fp32, padded with zeros to a multiple of LANES; from is a multiple of every block
+// edge.
 template <class Format>
 void decode(float *to_D, const Matrix &w, int64_t f, int64_t from, int64_t to) {
+    int64_t begin = from;
+    if constexpr (kInteger<Format>) {
+        const Byte *data = weights<Format>(w, f, from);
+        const Byte *scales = w.scale + (f * QuantizedRow::groups(w.D) + from / kGroup) * 4;
+        for (; from + kGroup <= to; from += kGroup, data += Format::bytes(kGroup), scales += 4) {
+            float scale;
+            __builtin_memcpy(&scale, scales, sizeof scale);
+            typename Format::Reader{broadcast(scale)}.read_group(to_D + (from - begin), data);
+        }
+    }
     each_block<Format, 1>(w, f, from, to, [&](auto reader, int64_t d, int64_t n) {
         const Byte *data = weights<Format>(w, f, d);
-        float *out = to_D + (d - from);
+        float *out = to_D + (d - begin);
         int64_t i = 0;
         for (; i + LANES <= n; i += LANES) store(out + i, reader.read(data + Format::bytes(i)));
         if (i < n) store(out + i, read_tail(reader, data + Format::bytes(i), n - i));
     });
 }
 
-// The one place where a format id becomes a type. functions.cpp refuses ids for which this calls nothing.
+// The one place where a format id becomes a type. arguments.hpp refuses ids for which this calls nothing.
 template <class Body>
 PANAMOE_INLINE void with_format(int32_t id, Body body) {
     switch (id) {

@@ -16,7 +16,7 @@ constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
 constexpr int64_t kAhead = 1024, kStep = 128;
 
 // Columns of a panel, a multiple of every block edge. A panel lies in the first cache, beside the rows of a tile.
-constexpr int64_t kPanel = 256;
+constexpr int64_t kPanel = 256, kRowsAhead = 8;
 
 struct Panel {
     alignas(64) float w[kGemmOutputs][kPanel];
@@ -105,7 +105,14 @@ void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
     __builtin_memset(panel.w[outputs], 0, static_cast<size_t>(rounded - outputs) * sizeof panel.w[0]);
     for (int64_t d = 0; d < g.w.D; d += kPanel) {
         int64_t n = g.w.D - d < kPanel ? g.w.D - d : kPanel;
-        for (int64_t o = 0; o < outputs; o++) decode<Format>(panel.w[o], g.w, g.w_row + from + o, d, d + n);
+        for (int64_t o = 0; o < outputs; o++) {
+            int64_t row = g.w_row + from + o, later = o + kRowsAhead;
+            if (later < outputs || d + kPanel >= g.w.D)
+                ask_columns<Format>(g.w, row + kRowsAhead, later < outputs ? d : 0, later < outputs ? d + n : kPanel);
+            else
+                ask_columns<Format>(g.w, row + kRowsAhead - outputs, d + kPanel, d + 2 * kPanel);
+            decode<Format>(panel.w[o], g.w, row, d, d + n);
+        }
         if (d == 0)
             multiply_panel<true>(g, panel, rounded, d, n);
         else

@@ -365,6 +365,17 @@ PANAMOE_INLINE BitVec widen_codes(const Byte *from) {
 #endif
 }
 
+// Lane i gets byte i, sign-extended.
+PANAMOE_INLINE IntVec widen_bytes(const Byte *from) {
+#if defined(__AVX512F__)
+    return IntVec(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
+#elif defined(__AVX2__) && PANAMOE_LANES == 8
+    return IntVec(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
+#else
+    return bits<IntVec>(widen_codes(from)) >> 20;
+#endif
+}
+
 // Lane i gets bfloat16 i as a float.
 PANAMOE_INLINE Vec widen_bf16(const Byte *from) {
 #if defined(__AVX512F__)
