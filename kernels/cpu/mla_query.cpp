@@ -1,9 +1,10 @@
 // mla_query: q[t][h][c] = sum over p of q_in[t][h][p] * Wk[p][c], then the rotated tail.
 //
 // One row: bound by memory, H * P * C weights pass once. Many rows: bound by arithmetic, 2 * T * H * P * C operations.
-// The sum runs over the rows of Wk, so lanes lie over c and p ascends; a panel of kPanel weights is decoded once for
-// all rows of the piece: for one row as wide as Wk, so that memory is read in one stream, for more of kColumns
-// columns, so that sums stay long in registers. A piece is one head x a block of rows.
+// The sum runs over the rows of Wk, so lanes lie over c and p ascends. For one row, kRows rows of Wk at a time are
+// added to q as they are decoded. For more rows and in integer formats a panel of kPanel weights is decoded once for
+// all rows of the piece: of kColumns columns, so that sums stay long in registers; for one row as wide as Wk, so that
+// memory is read in one stream. A piece is one head x a block of rows.
 #include "tiles.hpp"
 
 namespace panamoe::PANAMOE_ISA {
@@ -11,6 +12,48 @@ namespace {
 
 constexpr int64_t kPanel = 8192, kColumns = 128, kMostColumns = 512;
 static_assert(kPanel * sizeof(float) <= 256 * 1024 && kColumns % LANES == 0);
+
+constexpr int kRows = 8;
+
+// q[c] += sum over i of x[i] * w[f + i][c], i ascending, for ROWS rows that share their scales.
+template <class Format, int ROWS>
+void add_rows(float *q, const float *x, const Matrix &w, int64_t f) {
+    int64_t stride = Format::bytes(w.D);
+    Vec share[ROWS];
+    for (int i = 0; i < ROWS; i++) share[i] = broadcast(x[i]);
+    each_block<Format, ROWS>(w, f, 0, w.D, [&](auto reader, int64_t d, int64_t n) {
+        const Byte *from = weights<Format>(w, f, d);
+        for (int64_t k = 0; k < n; k += LANES) {
+            int64_t left = n - k;
+            Vec sum = left < LANES ? load(q + d + k, left) : load(q + d + k);
+#pragma GCC unroll 8
+            for (int i = 0; i < ROWS; i++) {
+                const Byte *here = from + i * stride + Format::bytes(k);
+                if (Format::bytes(d + k) % 64 == 0) prefetch<Cache::kSecond>(here + ROWS * stride);
+                sum = fma(share[i], left < LANES ? read_tail(reader, here, left) : reader.read(here), sum);
+            }
+            if (left < LANES)
+                store(q + d + k, sum, left);
+            else
+                store(q + d + k, sum);
+        }
+    });
+}
+
+// q += Wk x for one row.
+template <class Format>
+void add_all(float *q, const float *x, const Matrix &w, int64_t f, int64_t P) {
+    for (int64_t p = 0; p < P;) {
+        int64_t most = P - p < kRows ? P - p : kRows;
+        if (rows_alike<Format>(f + p, most) == kRows) {
+            add_rows<Format, kRows>(q, x + p, w, f + p);
+            p += kRows;
+        } else {
+            add_rows<Format, 1>(q, x + p, w, f + p);
+            p++;
+        }
+    }
+}
 
 }  // namespace
 
@@ -24,12 +67,21 @@ void mla_query(const MlaQuery &a, int64_t h, int64_t from, int64_t to, void *scr
         rotate(q + a.C, a.q_in + (t * a.H + h) * in + a.P, a.rope, a.position[t]);
     }
     with_format(a.kv_b.format, [&](auto format) {
+        using Format = decltype(format);
+        if constexpr (!kInteger<Format>) {
+            if (to - from == 1) {
+                int64_t row = from * a.H + h;
+                return add_all<Format>(a.q + row * X, a.q_in + row * in, a.kv_b, h * (a.P + a.U), a.P);
+            }
+        }
         for (int64_t c = 0; c < a.C; c += width) {
             int64_t columns = a.C - c < width ? a.C - c : width;
             for (int64_t p = 0; p < a.P; p += height) {
                 int64_t rows = a.P - p < height ? a.P - p : height;
-                for (int64_t i = 0; i < rows; i++)
-                    decode<decltype(format)>(panel + i * width, a.kv_b, h * (a.P + a.U) + p + i, c, c + columns);
+                for (int64_t i = 0; i < rows; i++) {
+                    ask_columns<Format>(a.kv_b, h * (a.P + a.U) + p + i + kRows, c, c + columns);
+                    decode<Format>(panel + i * width, a.kv_b, h * (a.P + a.U) + p + i, c, c + columns);
+                }
                 each_row_tile(to - from, [&](auto count, int64_t r) {
                     int64_t row = (from + r) * a.H + h;
                     add_weighted<decltype(count)::kValue>(a.q + row * X + c, a.H * X, a.q_in + row * in + p, a.H * in,
