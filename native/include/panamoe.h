@@ -66,10 +66,10 @@ enum pm_cache { PM_CACHE_F32 = 0, PM_CACHE_BF16 = 1 };
 /* Where pm_allocate's memory lies: in the host's address space, or readable by the device alone. */
 enum pm_place { PM_HOST = 0, PM_DEVICE = 1 };
 
-/* What pm_measure measures. PM_READ_BANDWIDTH: bytes per second that all threads of the context together read from
- * memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per second in fused multiply-adds, two each.
- * PM_INT8_RATE: operations per second, two for each product of bytes that is added up in int32; 0 where the back end
- * has no PM_W_INT8. */
+/* What pm_measure measures, on the CPU as the median of some passes. PM_READ_BANDWIDTH: bytes per second that all
+ * threads of the context together read from memory (on a device: from its memory). PM_FMA_RATE: fp32 operations per
+ * second in fused multiply-adds, two each. PM_INT8_RATE: operations per second, two for each product of bytes that is
+ * added up in int32; 0 where the back end has no PM_W_INT8. */
 enum pm_quantity { PM_READ_BANDWIDTH = 0, PM_FMA_RATE = 1, PM_INT8_RATE = 2 };
 
 /* How pm_score makes scores of what the gate says: DeepSeek-V3's way, and V2's. */
