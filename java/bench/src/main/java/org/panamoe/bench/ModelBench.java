@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Backend;
@@ -30,6 +31,7 @@ public final class ModelBench implements AutoCloseable {
     public record Step(double seconds, double cpuSeconds, long experts) {}
 
     private final Kernels kernels;
+    private final @Nullable TimedKernels timed;
     private final Model model;
     private final Footprint footprint;
     private final Touched touched = new Touched();
@@ -55,9 +57,14 @@ public final class ModelBench implements AutoCloseable {
         }
     }
 
-    /** @param checkpoint must outlive this */
-    public ModelBench(Checkpoint checkpoint, String backend, String options) {
-        kernels = Backend.require(backend, options);
+    /**
+     * @param checkpoint must outlive this
+     * @param profile whether calls of kernels are timed, see {@link #tell}
+     */
+    public ModelBench(Checkpoint checkpoint, String backend, String options, boolean profile) {
+        var opened = Backend.require(backend, options);
+        timed = profile ? new TimedKernels(opened) : null;
+        kernels = timed == null ? opened : timed;
         try {
             footprint = Footprint.of(checkpoint);
             model = Model.load(checkpoint, kernels);
@@ -123,6 +130,16 @@ public final class ModelBench implements AutoCloseable {
                 var output = model.forward(Batch.of(slots.get(b), part, to == P ? 1 : 0, P), cache());
                 if (to == P) output.logits().argmax(0);
             }
+    }
+
+    /** From now on calls of kernels are added there, if they are timed. */
+    void tell(Times times) {
+        if (timed != null) timed.tell(times);
+    }
+
+    /** See {@link TimedKernels#emptyCall}; nothing where calls are not timed. */
+    OptionalDouble emptyCall() {
+        return timed == null ? OptionalDouble.empty() : OptionalDouble.of(timed.emptyCall());
     }
 
     Footprint footprint() {

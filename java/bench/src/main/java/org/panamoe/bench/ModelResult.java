@@ -1,5 +1,6 @@
 package org.panamoe.bench;
 
+import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.tensor.DType;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -11,6 +12,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param samples of one step
  * @param bytes of one step, see {@link Work#bytes}: the mean over steps
  * @param flops of one step
+ * @param profile null unless the kernels were timed, too
  */
 public record ModelResult(
         Slice slice,
@@ -21,7 +23,8 @@ public record ModelResult(
         double flops,
         double bandwidth,
         double peak,
-        double cpuSeconds)
+        double cpuSeconds,
+        @Nullable Profile profile)
         implements Result {
     @Override
     public ObjectNode parameters() {

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import org.panamoe.checkpoint.Footprint;
 import org.panamoe.checkpoint.TensorSpec;
 import org.panamoe.model.StepMemory;
@@ -18,8 +19,9 @@ import tools.jackson.databind.node.JsonNodeFactory;
  *
  * @param threads of the cpu back end; 0: one for each physical core
  * @param seconds that each round spends on each piece of work, at least one step
+ * @param profile whether the kernels are timed, too
  */
-public record Plan(Slice slice, List<Work> work, List<Integer> threads, int rounds, double seconds) {
+public record Plan(Slice slice, List<Work> work, List<Integer> threads, int rounds, double seconds, boolean profile) {
     /** Steps that are not counted, before those of a round. */
     private static final int WARM_UP = 1;
 
@@ -69,7 +71,8 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
             var checkpoint = new RandomWeights(1).checkpoint(arena, slice.config(), slice.format());
             var benches = new LinkedHashMap<Integer, ModelBench>();
             try {
-                for (int t : threads) benches.put(t, new ModelBench(checkpoint, "cpu", t == 0 ? "" : "threads=" + t));
+                for (int t : threads)
+                    benches.put(t, new ModelBench(checkpoint, "cpu", t == 0 ? "" : "threads=" + t, profile));
                 return run(machine, benches, begun);
             } finally {
                 benches.values().forEach(ModelBench::close);
@@ -122,7 +125,9 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
         private final ModelBench bench;
         private final List<Double> samples = new ArrayList<>(),
                 bandwidths = new ArrayList<>(),
-                peaks = new ArrayList<>();
+                peaks = new ArrayList<>(),
+                emptyCalls = new ArrayList<>();
+        private final Times times = new Times();
         private double bytes, cpuSeconds;
 
         Turn(Work work, ModelBench bench) {
@@ -136,6 +141,8 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
             bandwidths.add((double) bench.kernels().readBandwidth());
             var kernels = bench.kernels();
             peaks.add((double) (slice.format().integer() ? kernels.int8Rate() : kernels.fmaRate()));
+            bench.emptyCall().ifPresent(emptyCalls::add);
+            bench.tell(times);
             long until = System.nanoTime() + (long) (seconds * 1e9);
             do {
                 var step = bench.step();
@@ -143,6 +150,7 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
                 bytes += bench.bytes(step.experts());
                 cpuSeconds += step.cpuSeconds();
             } while (System.nanoTime() < until);
+            bench.tell(new Times());
             bandwidths.add((double) bench.kernels().readBandwidth());
         }
 
@@ -156,7 +164,14 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
                     work.flops(slice.config(), bench.footprint()),
                     new Samples(bandwidths).median(),
                     new Samples(peaks).median(),
-                    cpuSeconds);
+                    cpuSeconds,
+                    profile());
+        }
+
+        private @Nullable Profile profile() {
+            if (emptyCalls.isEmpty()) return null;
+            double wall = samples.stream().mapToDouble(Double::doubleValue).sum();
+            return Profile.of(times, samples.size(), wall, new Samples(emptyCalls).median());
         }
     }
 }

@@ -1,5 +1,6 @@
 package org.panamoe.bench;
 
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -46,6 +47,11 @@ public interface Result {
     /** Adds what is known of the speed, in units of its own. */
     void putSpeed(ObjectNode json);
 
+    /** Where the time of a step goes, if that was asked for. */
+    default @Nullable Profile profile() {
+        return null;
+    }
+
     default double shareOfBandwidth() {
         return bytes() / samples().median() / bandwidth();
     }
@@ -70,6 +76,11 @@ public interface Result {
         json.put("wall_seconds", wallSeconds());
         var seconds = json.putArray("samples");
         samples().seconds().forEach(seconds::add);
+        var profile = profile();
+        if (profile != null) {
+            json.set("profile", profile.json());
+            json.put("empty_call_seconds", profile.emptyCall());
+        }
         return json;
     }
 }

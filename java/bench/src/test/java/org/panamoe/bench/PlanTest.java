@@ -74,7 +74,7 @@ class PlanTest {
     void measuresEveryPointInEveryRound() {
         var slice = new Slice(Shape.V2_LITE, 2, 1, 8, 512, QuantFormat.BF16);
         List<Work> work = List.of(new Work.Decode(3, 70), new Work.Prefill(1, 9));
-        var report = new Plan(slice, work, List.of(1), 2, 0).run(_ -> {}).json();
+        var report = new Plan(slice, work, List.of(1), 2, 0, false).run(_ -> {}).json();
         assertThat(report.path("results").size()).isEqualTo(2);
         for (var result : report.path("results")) {
             assertThat(result.path("samples").size()).isEqualTo(2); // a step in each round
@@ -112,7 +112,7 @@ class PlanTest {
     @Test
     void whatDoesNotFitIsRefusedFirst() {
         var slice = new Slice(Shape.KIMI_K2, 61, 1, 384, 163840, QuantFormat.BF16);
-        assertThatThrownBy(() -> new Plan(slice, List.of(new Work.Decode(1, 0)), List.of(1), 1, 0).run(_ -> {}))
+        assertThatThrownBy(() -> new Plan(slice, List.of(new Work.Decode(1, 0)), List.of(1), 1, 0, false).run(_ -> {}))
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessageMatching(
                         "bf16 weights of this slice and its cache need 20[0-9]{2}\\.[0-9] GB, [0-9.]+ GB are available");
@@ -123,8 +123,8 @@ class PlanTest {
     void memoryIsThatOfAllModels() {
         var slice = new Slice(Shape.V3, 2, 1, 16, 512, QuantFormat.BF16);
         List<Work> work = List.of(new Work.Decode(3, 1000), new Work.Prefill(1, 2048));
-        long one = new Plan(slice, work, List.of(1), 1, 0).memory();
-        long both = new Plan(slice, work, List.of(1, 2), 1, 0).memory();
+        long one = new Plan(slice, work, List.of(1), 1, 0, false).memory();
+        long both = new Plan(slice, work, List.of(1, 2), 1, 0, false).memory();
         long positions = 3 * (1001 + 64);
         assertThat(both - one)
                 .isEqualTo(
@@ -137,7 +137,7 @@ class PlanTest {
         var slice = new Slice(Shape.V2_LITE, 2, 1, 32, 512, QuantFormat.BF16);
         try (var arena = Arena.ofShared()) {
             var checkpoint = new RandomWeights(1).checkpoint(arena, slice.config(), slice.format());
-            try (var bench = new ModelBench(checkpoint, "cpu", "")) {
+            try (var bench = new ModelBench(checkpoint, "cpu", "", false)) {
                 bench.begin(new Work.Decode(16, 0));
                 assertThat(bench.step().experts()).isBetween(12L, 32L);
             }

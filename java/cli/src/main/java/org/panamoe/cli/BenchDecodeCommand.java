@@ -40,7 +40,8 @@ final class BenchDecodeCommand implements Callable<Integer> {
         var work = new ArrayList<Work>();
         for (int b : slice.batch(options))
             for (int d : options.within("--depth", depth, 0, 163839)) work.add(new Work.Decode(b, d));
-        var plan = new Plan(slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2));
+        var plan = new Plan(
+                slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2), slice.profile());
         options.run(console, plan::run);
         return 0;
     }

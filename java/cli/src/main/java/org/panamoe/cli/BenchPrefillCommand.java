@@ -35,7 +35,8 @@ final class BenchPrefillCommand implements Callable<Integer> {
         var work = new ArrayList<Work>();
         for (int b : slice.batch(options))
             for (int p : options.within("--prompt", prompt, 1, 163840)) work.add(new Work.Prefill(b, p));
-        var plan = new Plan(slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2));
+        var plan = new Plan(
+                slice.slice(options), work, options.threads(), options.rounds(), options.seconds(2), slice.profile());
         options.run(console, plan::run);
         return 0;
     }

@@ -7,7 +7,7 @@ import org.panamoe.bench.Slice;
 import org.panamoe.bench.WeightFormats;
 import picocli.CommandLine.Option;
 
-/** Which slice of a model is measured, and with how many sequences. */
+/** Which slice of a model is measured, with how many sequences, and how closely. */
 final class SliceOptions {
     @Option(
             names = "--shape",
@@ -42,8 +42,19 @@ final class SliceOptions {
     @Option(names = "--batch", paramLabel = "B,..", split = ",", description = "Sequences side by side.")
     private List<Integer> batch = List.of(1);
 
+    @Option(
+            names = "--profile",
+            description =
+                    "Times every call of a kernel, too, and tells where a step's time goes: calls and time of each"
+                            + " function, and what is outside of them, which is Java's work.")
+    private boolean profile;
+
     List<Integer> batch(BenchOptions options) {
         return options.within("--batch", batch, 1, 1 << 16);
+    }
+
+    boolean profile() {
+        return profile;
     }
 
     Slice slice(BenchOptions options) {

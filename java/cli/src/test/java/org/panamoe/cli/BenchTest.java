@@ -1,6 +1,7 @@
 package org.panamoe.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.data.Offset.offset;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -30,6 +31,41 @@ class BenchTest {
         var json =
                 JsonMapper.shared().readTree(run("--json", "--weights", "fp8").out());
         assertThat(json.path("results").path(0).path("weights").asString()).isEqualTo("fp8");
+    }
+
+    @Test
+    void tellsWhereAStepGoes() {
+        assertThat(run("--profile").out())
+                .contains("Where a step of decode 1 at 0 goes, threads ", "\ngrouped_swiglu 8 x 2 x 1408 x 2048 ")
+                .containsPattern("\noutside the kernels +[0-9.]+ +[0-9.]+ %\nA call that has nothing to do takes ");
+        assertThat(run("--profile", "--format", "markdown").out())
+                .contains("| function | calls | us | of the step |\n| --- | ---: | ---: | ---: |\n")
+                .containsPattern("\\| mla_attention \\| 2 \\| [0-9.]+ \\| [0-9.]+ % \\|");
+        assertThat(run("--profile", "--format", "csv").out().lines().findFirst())
+                .hasValueSatisfying(head -> assertThat(head)
+                        .contains(",seconds gemm 512 x 2048,", ",seconds outside the kernels")
+                        .doesNotContain("profile"));
+        String[] prefill = {"--shape", "v2-lite", "--experts", "8", "--vocab", "512", "--rounds", "2", "--seconds", "0"
+        };
+        var args = new ArrayList<>(List.of("bench", "prefill", "--prompt", "3", "--profile"));
+        args.addAll(List.of(prefill));
+        var result = Run.json(args.toArray(String[]::new)).path("results").path(0);
+        assertThat(result.path("empty_call_seconds").asDouble()).isPositive();
+        double share = 0, seconds = 0;
+        for (var part : result.path("profile")) {
+            assertThat(part.path("seconds").asDouble()).isPositive();
+            share += part.path("share").asDouble();
+            seconds += part.path("seconds").asDouble();
+        }
+        assertThat(share).isCloseTo(1, offset(1e-9));
+        assertThat(2 * seconds).isCloseTo(result.path("wall_seconds").asDouble(), offset(1e-9));
+        var argmax = result.path("profile")
+                .valueStream()
+                .filter(part -> part.path("function").asString().equals("argmax"));
+        assertThat(argmax)
+                .singleElement()
+                .satisfies(part -> assertThat(part.path("calls").asDouble()).isEqualTo(1));
+        assertThat(Run.json(SMALL).path("results").path(0).has("profile")).isFalse();
     }
 
     @Test

@@ -90,7 +90,7 @@ class BenchFiguresTest {
         List<Work> work = List.of(new Work.Decode(1, 0), new Work.Decode(1, 70));
         reports.put(
                 "decode.json",
-                new Plan(slice, work, List.of(1), 1, 0).run(_ -> {}).json());
+                new Plan(slice, work, List.of(1), 1, 0, false).run(_ -> {}).json());
         return reports;
     }
 
