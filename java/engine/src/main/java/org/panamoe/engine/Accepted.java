@@ -5,8 +5,9 @@ final class Accepted {
     final int[] count;
     final int[] next;
 
-    Accepted(int[] count, int[] next) {
-        this.count = count;
-        this.next = next;
+    /** Of A spans. */
+    Accepted(int A) {
+        count = new int[A];
+        next = new int[A];
     }
 }

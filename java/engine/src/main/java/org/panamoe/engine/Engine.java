@@ -71,7 +71,7 @@ public final class Engine implements AutoCloseable {
     public boolean step() {
         requireOpen();
         var turn = scheduler.next();
-        if (turn.batch().isEmpty()) return false;
+        if (turn.batch.isEmpty()) return false;
         try {
             advance(turn);
         } catch (RuntimeException | Error e) {
@@ -82,25 +82,25 @@ public final class Engine implements AutoCloseable {
     }
 
     private void advance(Turn turn) {
-        var output = model.forward(turn.batch(), cache);
+        var output = model.forward(turn.batch, cache);
         var accepted = verifier.accept(turn, output.logits());
         forgetRejected(turn, accepted);
-        int[][] drafts =
-                drafter == null ? new int[accepted.count.length][0] : drafter.draft(turn, accepted, output.hidden_TD());
-        scheduler.commit(turn, accepted, drafts);
+        if (drafter != null) drafter.draft(turn, accepted, output.hidden_TD());
+        scheduler.commit(turn, accepted);
     }
 
     /** As if the step had not been: it may be tried again. */
     private void forget(Turn turn) {
-        for (var span : turn.batch().spans) {
-            int before = turn.batch().position_T[span.from()];
+        for (int a = 0; a < turn.batch.A(); a++) {
+            var span = turn.batch.span(a);
+            int before = turn.batch.position(span.from());
             if (span.slot().length() > before) cache.truncate(span.slot(), before);
         }
     }
 
     private void forgetRejected(Turn turn, Accepted accepted) {
         for (int a = 0; a < accepted.count.length; a++) {
-            var span = turn.batch().spans.get(a);
+            var span = turn.batch.span(a);
             int rejected = Math.max(span.sampled() - 1, 0) - accepted.count[a];
             cache.truncate(span.slot(), span.slot().length() - rejected);
         }

@@ -22,7 +22,14 @@ public final class Generation {
     final LatentCache.Slot slot;
     final Sampler sampler;
     final int maxTokens;
-    int[] drafts = {};
+    /** What the next step verifies: the first of them. */
+    int[] drafts;
+
+    private int draftCount;
+    /** What the step after the next one will verify, until {@link #append}. */
+    private int[] further;
+
+    private int furtherCount;
     private int[] tokens;
     private int count;
     private volatile Status status = Status.RUNNING;
@@ -37,6 +44,8 @@ public final class Generation {
         sampler = new Sampler(request.sampling, vocabulary);
         tokens = Arrays.copyOf(request.prompt, request.prompt.length + maxTokens);
         count = request.prompt.length;
+        drafts = new int[request.drafts];
+        further = new int[request.drafts];
         offered_J = new int[request.drafts];
         accepted_J = new int[request.drafts];
     }
@@ -89,13 +98,39 @@ public final class Generation {
         return tokens[position];
     }
 
+    /** How many drafts the next step verifies. */
+    int draftCount() {
+        return draftCount;
+    }
+
+    int draft(int j) {
+        return drafts[j];
+    }
+
+    /** Of the step that is running there will be so many drafts. */
+    void expect(int count) {
+        furtherCount = count;
+    }
+
+    int expected() {
+        return furtherCount;
+    }
+
+    /** Draft j of those that are expected; it counts from {@link #append} on. */
+    void expect(int j, int token) {
+        further[j] = token;
+    }
+
     /** How many drafts are worth having once {@code more} further tokens are certain. */
     int draftsWanted(int more) {
         return Math.clamp(maxTokens - generated() - more - 1L, 0, request.drafts);
     }
 
-    /** The drafts that stood and the model's own next token become certain, up to the end of the generation. */
-    void append(int verified, int standing, int next, int[] drafted) {
+    /**
+     * The drafts that stood and the model's own next token become certain, up to the end of the generation; those that
+     * were expected take the drafts' place.
+     */
+    void append(int verified, int standing, int next) {
         steps++;
         for (int j = 0; j < verified; j++) {
             offered_J[j]++;
@@ -103,13 +138,17 @@ public final class Generation {
         }
         for (int j = 0; j <= standing && status == Status.RUNNING; j++) {
             int token = j < standing ? drafts[j] : next;
-            if (request.stopTokens.contains(token)) {
+            if (request.stopsAt(token)) {
                 end(Status.EOS);
             } else {
                 tokens[count++] = token;
                 if (generated() == maxTokens) end(Status.LENGTH);
             }
         }
-        drafts = drafted;
+        var spent = drafts;
+        drafts = further;
+        draftCount = furtherCount;
+        further = spent;
+        furtherCount = 0;
     }
 }

@@ -1,10 +1,11 @@
 package org.panamoe.engine;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.panamoe.model.Batch;
 import org.panamoe.model.LatentCache;
-import org.panamoe.model.Model;
+import org.panamoe.model.Logits;
 import org.panamoe.model.MtpModule;
 import org.panamoe.tensor.Tensor;
 
@@ -15,103 +16,82 @@ import org.panamoe.tensor.Tensor;
 final class MtpDrafter {
     private final MtpModule mtp;
     private final LatentCache cache;
+    private Rows rows = new Rows(), further = new Rows();
 
     MtpDrafter(MtpModule mtp, LatentCache cache) {
         this.mtp = mtp;
         this.cache = cache;
     }
 
-    /** For each span of the turn its drafts; none where none are wanted or the prompt goes on. */
-    int[][] draft(Turn turn, Accepted accepted, Tensor hidden_TD) {
-        int[][] drafts = new int[turn.generations().size()][];
-        var rows = new Rows();
-        for (int a = 0; a < drafts.length; a++) {
-            var span = turn.batch().spans.get(a);
-            var generation = turn.generations().get(a);
+    /** Drafts for each generation of the turn; none where none are wanted or the prompt goes on. */
+    void draft(Turn turn, Accepted accepted, Tensor hidden_TD) {
+        rows.clear();
+        for (int a = 0; a < turn.batch.A(); a++) {
+            var span = turn.batch.span(a);
+            var generation = turn.generations.get(a);
             boolean chose = span.sampled() > 0;
             int wanted = generation.draftsWanted(chose ? accepted.count[a] + 1 : 0);
-            drafts[a] = new int[chose ? wanted : 0];
+            generation.expect(chose ? wanted : 0);
             if (wanted == 0) continue;
-            int rejected = chose ? span.sampled() - 1 - accepted.count[a] : 0;
-            rows.add(a, generation, span.slot(), chose);
-            for (int t = span.from(); t < span.to() - rejected; t++) {
-                boolean last = t + 1 == span.to() - rejected;
-                rows.row(last ? accepted.next[a] : turn.batch().token_T[t + 1], turn.batch().position_T[t], t);
-            }
+            int certain = span.to() - (chose ? span.sampled() - 1 - accepted.count[a] : 0);
+            for (int t = span.from(); t < certain; t++)
+                rows.row(t + 1 == certain ? accepted.next[a] : turn.batch.token(t + 1), turn.batch.position(t), t);
+            rows.span(generation, chose);
         }
         var hidden = hidden_TD;
-        for (int j = 0; !rows.isEmpty(); j++) {
-            var output = rows.forward(mtp, hidden, cache);
-            rows = rows.choose(output, drafts, j);
+        for (int j = 0; !rows.batch.isEmpty(); j++) {
+            var output = mtp.forward(rows.batch, hidden, rows.hiddenRow_T, cache);
+            further.clear();
+            rows.choose(output.logits(), j, further);
             hidden = output.hidden_TD();
+            var spent = rows;
+            rows = further;
+            further = spent;
         }
-        return drafts;
+        further.clear();
     }
 
     /** The rows of one run of the module, sequences side by side. */
     private static final class Rows {
-        private final List<Integer> turnSpan = new ArrayList<>();
+        final Batch batch = new Batch();
+        /** For each row that of the states it comes from; as long as the longest run needed. */
+        int[] hiddenRow_T = {};
+
         private final List<Generation> generations = new ArrayList<>();
-        private final List<LatentCache.Slot> slots = new ArrayList<>();
-        private final List<Boolean> sampled = new ArrayList<>();
-        private final List<Integer> from = new ArrayList<>();
-        private final List<Integer> token_T = new ArrayList<>();
-        private final List<Integer> position_T = new ArrayList<>();
-        private final List<Integer> hiddenRow_T = new ArrayList<>();
 
-        boolean isEmpty() {
-            return token_T.isEmpty();
-        }
-
-        void add(int span, Generation generation, LatentCache.Slot slot, boolean chooses) {
-            turnSpan.add(span);
-            generations.add(generation);
-            slots.add(slot);
-            sampled.add(chooses);
-            from.add(token_T.size());
+        void clear() {
+            batch.clear();
+            generations.clear();
         }
 
         void row(int token, int position, int hiddenRow) {
-            token_T.add(token);
-            position_T.add(position);
-            hiddenRow_T.add(hiddenRow);
+            int t = batch.T();
+            if (t == hiddenRow_T.length) hiddenRow_T = Arrays.copyOf(hiddenRow_T, Math.max(8, 2 * t));
+            hiddenRow_T[t] = hiddenRow;
+            batch.row(token, position);
         }
 
-        Model.Output forward(MtpModule mtp, Tensor hidden_TD, LatentCache cache) {
-            var spans = new ArrayList<Batch.Span>();
-            for (int s = 0; s < slots.size(); s++)
-                spans.add(new Batch.Span(
-                        slots.get(s),
-                        from.get(s),
-                        to(s),
-                        sampled.get(s) ? 1 : 0,
-                        generations.get(s).request.prompt.length));
-            return mtp.forward(
-                    new Batch(array(token_T), array(position_T), spans), hidden_TD, array(hiddenRow_T), cache);
+        /** The rows behind the last span are this one's; whether it chooses a draft from the last of them. */
+        void span(Generation generation, boolean chooses) {
+            batch.span(generation.slot, chooses ? 1 : 0, generation.request.prompt.length);
+            generations.add(generation);
         }
 
-        /** Chooses draft j of every span, and gives the rows from which draft j + 1 will come. */
-        Rows choose(Model.Output output, int[][] drafts, int j) {
-            var further = new Rows();
+        /** Chooses draft j of every span, and adds the rows from which draft j + 1 will come. */
+        void choose(Logits logits, int j, Rows further) {
             int row = 0;
-            for (int s = 0; s < slots.size(); s++) {
-                if (!sampled.get(s)) continue;
-                int last = to(s) - 1, position = position_T.get(last), a = turnSpan.get(s);
-                drafts[a][j] = generations.get(s).sampler.choose(output.logits(), row++, position + 2);
-                if (j + 1 < drafts[a].length) {
-                    further.add(a, generations.get(s), slots.get(s), true);
-                    further.row(drafts[a][j], position + 1, last);
+            for (int a = 0; a < batch.A(); a++) {
+                var span = batch.span(a);
+                if (span.sampled() == 0) continue;
+                var generation = generations.get(a);
+                int last = span.to() - 1, position = batch.position(last);
+                int token = generation.sampler.choose(logits, row++, position + 2);
+                generation.expect(j, token);
+                if (j + 1 < generation.expected()) {
+                    further.row(token, position + 1, last);
+                    further.span(generation, true);
                 }
             }
-            return further;
-        }
-
-        private int to(int s) {
-            return s + 1 < from.size() ? from.get(s + 1) : token_T.size();
-        }
-
-        private static int[] array(List<Integer> values) {
-            return values.stream().mapToInt(Integer::intValue).toArray();
         }
     }
 }

@@ -6,7 +6,7 @@ import java.util.Set;
 public final class Request {
     final int[] prompt;
     final int maxTokens;
-    final Set<Integer> stopTokens;
+    private final int[] stopTokens;
     final Sampling sampling;
     final int drafts;
 
@@ -22,8 +22,13 @@ public final class Request {
         if (drafts < 0) throw new IllegalArgumentException("drafts " + drafts + " is negative");
         this.prompt = prompt.clone();
         this.maxTokens = maxTokens;
-        this.stopTokens = Set.copyOf(stopTokens);
+        this.stopTokens = stopTokens.stream().mapToInt(Integer::intValue).toArray();
         this.sampling = sampling;
         this.drafts = drafts;
+    }
+
+    boolean stopsAt(int token) {
+        for (int stop : stopTokens) if (token == stop) return true;
+        return false;
     }
 }

@@ -3,7 +3,6 @@ package org.panamoe.engine;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import org.panamoe.model.Batch;
 import org.panamoe.model.LatentCache;
 
 /**
@@ -16,6 +15,8 @@ final class Scheduler {
     /** In the order in which they will be served. */
     private final List<Generation> running = new ArrayList<>();
 
+    private final Turn turn = new Turn();
+
     /** @param maxRows the most rows of a step; a longer prompt takes several */
     Scheduler(LatentCache cache, int maxRows) {
         this.cache = cache;
@@ -26,42 +27,35 @@ final class Scheduler {
         running.add(generation);
     }
 
+    /** The next step, valid until the one after it. */
     Turn next() {
         releaseEnded();
-        var token_T = new ArrayList<Integer>();
-        var position_T = new ArrayList<Integer>();
-        var spans = new ArrayList<Batch.Span>();
-        var generations = new ArrayList<Generation>();
+        turn.clear();
+        var batch = turn.batch;
         int behind = running.size();
         for (var g : running) {
             behind--;
-            int from = token_T.size(), held = g.slot.length();
+            int from = batch.T(), held = g.slot.length();
             int certain = Math.min(g.count() - held, maxRows - from);
             if (certain == 0) break;
             boolean whole = held + certain == g.count();
             // One row is kept for each generation behind: drafts must not hold up what is certain.
-            int drafts = whole ? Math.clamp(maxRows - from - certain - behind, 0, g.drafts.length) : 0;
-            for (int i = 0; i < certain; i++) token_T.add(g.token(held + i));
-            for (int j = 0; j < drafts; j++) token_T.add(g.drafts[j]);
-            for (int i = 0; i < certain + drafts; i++) position_T.add(held + i);
-            spans.add(new Batch.Span(g.slot, from, token_T.size(), whole ? 1 + drafts : 0, g.request.prompt.length));
-            generations.add(g);
+            int drafts = whole ? Math.clamp(maxRows - from - certain - behind, 0, g.draftCount()) : 0;
+            for (int i = 0; i < certain; i++) batch.row(g.token(held + i), held + i);
+            for (int j = 0; j < drafts; j++) batch.row(g.draft(j), held + certain + j);
+            batch.span(g.slot, whole ? 1 + drafts : 0, g.request.prompt.length);
+            turn.generations.add(g);
         }
-        return new Turn(new Batch(array(token_T), array(position_T), spans), generations);
+        return turn;
     }
 
-    void commit(Turn turn, Accepted accepted, int[][] drafts) {
-        for (int a = 0; a < accepted.count.length; a++)
-            if (turn.batch().spans.get(a).sampled() > 0)
-                turn.generations()
-                        .get(a)
-                        .append(
-                                turn.batch().spans.get(a).sampled() - 1,
-                                accepted.count[a],
-                                accepted.next[a],
-                                drafts[a]);
+    void commit(Turn turn, Accepted accepted) {
+        for (int a = 0; a < accepted.count.length; a++) {
+            int sampled = turn.batch.span(a).sampled();
+            if (sampled > 0) turn.generations.get(a).append(sampled - 1, accepted.count[a], accepted.next[a]);
+        }
         // Those just served wait behind the others. What a row gives does not depend on its place, so no text does.
-        Collections.rotate(running, -turn.generations().size());
+        Collections.rotate(running, -turn.generations.size());
         releaseEnded();
     }
 
@@ -76,9 +70,5 @@ final class Scheduler {
             if (ended) cache.release(g.slot);
             return ended;
         });
-    }
-
-    private static int[] array(List<Integer> values) {
-        return values.stream().mapToInt(Integer::intValue).toArray();
     }
 }

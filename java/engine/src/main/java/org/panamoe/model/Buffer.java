@@ -3,21 +3,22 @@ package org.panamoe.model;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import java.util.function.IntFunction;
-import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
 
 /** Memory of the back end for as many rows as the largest step so far had. */
 final class Buffer implements AutoCloseable {
+    /** Views of so many rows are kept: of routed rows a step of decoding has K for each token. */
+    private static final int FEW = 128;
+
     private final Kernels kernels;
     private final DType dtype;
     private final long[] shape;
     private Arena arena = Arena.ofShared();
     private Tensor held;
-    private final Views rows = new Views(n -> held.rows(0, n));
-    private final Views matrices = new Views(n -> rows(n).as(n, width()));
+    private final ByRows<Tensor> rows = new ByRows<>(FEW, n -> held.rows(0, n));
+    private final ByRows<Tensor> matrices = new ByRows<>(FEW, n -> rows(n).as(n, width()));
 
     /** @param row shape of one row */
     Buffer(Kernels kernels, DType dtype, int... row) {
@@ -46,30 +47,36 @@ final class Buffer implements AutoCloseable {
         return matrices.of(n);
     }
 
-    /** The first n rows, filled with these values. */
+    /** The first n rows, filled with as many of these values as they hold. */
     Tensor fill(int n, int[] values) {
         var rows = rows(n);
+        int count = n * width();
+        if (values.length < count)
+            throw new IllegalArgumentException("%d values for %s".formatted(values.length, rows));
         if (kernels.onDevice()) {
             try (var local = Arena.ofConfined()) {
-                kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
+                kernels.copy(
+                        rows, Tensor.of(local, Arrays.copyOf(values, count)).as(shapeOf(n)));
             }
         } else {
-            requireWhole(rows, values.length);
-            rows.setInts(0, values, 0, values.length);
+            rows.setInts(0, values, 0, count);
         }
         return rows;
     }
 
-    /** The first n rows, filled with these values. */
+    /** The first n rows, filled with as many of these values as they hold. */
     Tensor fill(int n, float[] values) {
         var rows = rows(n);
+        int count = n * width();
+        if (values.length < count)
+            throw new IllegalArgumentException("%d values for %s".formatted(values.length, rows));
         if (kernels.onDevice()) {
             try (var local = Arena.ofConfined()) {
-                kernels.copy(rows, Tensor.of(local, values).as(shapeOf(n)));
+                kernels.copy(
+                        rows, Tensor.of(local, Arrays.copyOf(values, count)).as(shapeOf(n)));
             }
         } else {
-            requireWhole(rows, values.length);
-            rows.setFloats(0, values, 0, values.length);
+            rows.setFloats(0, values, 0, count);
         }
         return rows;
     }
@@ -96,15 +103,20 @@ final class Buffer implements AutoCloseable {
     /** What the first n rows hold. */
     int[] ints(int n) {
         int[] values = new int[n * width()];
+        read(n, values);
+        return values;
+    }
+
+    /** What the first n rows hold, to the beginning of {@code values}. */
+    void read(int n, int[] values) {
+        int count = n * width();
         if (kernels.onDevice()) {
             try (var local = Arena.ofConfined()) {
-                var host = host(local, n);
-                for (int i = 0; i < values.length; i++) values[i] = host.getInt(i);
+                host(local, n).getInts(values, count);
             }
         } else {
-            for (int i = 0; i < values.length; i++) values[i] = rows(n).getInt(i);
+            rows(n).getInts(values, count);
         }
-        return values;
     }
 
     /** Elements of a row. */
@@ -135,36 +147,6 @@ final class Buffer implements AutoCloseable {
         long[] copy = shape.clone();
         copy[0] = n;
         return copy;
-    }
-
-    /**
-     * Views of the first n rows that were asked for before: few rows, as a step of decoding has, and the last number of
-     * others. So a step like the one before makes no views.
-     */
-    private static final class Views {
-        private static final int FEW = 16;
-
-        private final IntFunction<Tensor> make;
-        private final @Nullable Tensor[] few = new Tensor[FEW + 1];
-        private @Nullable Tensor last;
-
-        Views(IntFunction<Tensor> make) {
-            this.make = make;
-        }
-
-        Tensor of(int n) {
-            var view = n <= FEW ? few[n] : last;
-            if (view != null && view.dim(0) == n) return view;
-            view = make.apply(n);
-            if (n <= FEW) few[n] = view;
-            else last = view;
-            return view;
-        }
-
-        void forget() {
-            Arrays.fill(few, null);
-            last = null;
-        }
     }
 
     @Override

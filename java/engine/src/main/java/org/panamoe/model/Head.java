@@ -1,5 +1,6 @@
 package org.panamoe.model;
 
+import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -11,6 +12,7 @@ final class Head implements AutoCloseable {
     private final Workspace workspace;
     private final Weight head_VD;
     private final Buffer logits_TV;
+    private @Nullable Logits logits;
 
     Head(Weights weights, Kernels kernels, Workspace workspace) {
         this.kernels = kernels;
@@ -22,12 +24,14 @@ final class Head implements AutoCloseable {
     }
 
     Logits forward(Batch batch, Tensor hidden_TD) {
-        int[] sampled = batch.sampledRows();
-        var logits = logits_TV.rows(sampled.length);
-        var sampled_TD = workspace.sampled_TD.rows(sampled.length);
-        kernels.gather(sampled_TD, hidden_TD, workspace.index_T.fill(sampled.length, sampled));
-        kernels.gemm(logits, sampled_TD, head_VD);
-        return new Logits(kernels, workspace.index_T, logits);
+        int sampled = batch.sampled();
+        var rows = logits_TV.rows(sampled);
+        var sampled_TD = workspace.sampled_TD.rows(sampled);
+        kernels.gather(sampled_TD, hidden_TD, workspace.index_T.fill(sampled, batch.sampledRows));
+        kernels.gemm(rows, sampled_TD, head_VD);
+        if (logits == null || logits.logits_TV != rows) logits = new Logits(kernels, workspace.index_T, rows);
+        logits.renew();
+        return logits;
     }
 
     @Override

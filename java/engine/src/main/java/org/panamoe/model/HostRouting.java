@@ -4,7 +4,6 @@ import org.panamoe.backend.SortedByExpert;
 
 /** The routing of one layer and step as Java makes it: memory that all layers use in turn. */
 final class HostRouting {
-    final int T;
     final float[] score_TE;
     final int[] expert_TK;
     final float[] share_TK;
@@ -16,7 +15,6 @@ final class HostRouting {
     final int[] expert_K;
 
     HostRouting(int T, int E, int K) {
-        this.T = T;
         score_TE = new float[T * E];
         expert_TK = new int[T * K];
         share_TK = new float[T * K];

@@ -165,11 +165,11 @@ public final class LatentCache implements AutoCloseable {
      * @param held takes them if it has that size
      */
     int[] table(Batch batch, int[] held) {
-        int A = batch.spans.size(), M = 0;
-        for (int a = 0; a < A; a++) M = Math.max(M, batch.spans.get(a).slot().pages.length);
+        int A = batch.A(), M = 0;
+        for (int a = 0; a < A; a++) M = Math.max(M, batch.span(a).slot().pages.length);
         int[] table_AM = held.length == A * M ? held : new int[A * M];
         for (int a = 0; a < A; a++) {
-            int[] pages = batch.spans.get(a).slot().pages;
+            int[] pages = batch.span(a).slot().pages;
             System.arraycopy(pages, 0, table_AM, a * M, pages.length);
             Arrays.fill(table_AM, a * M + pages.length, (a + 1) * M, pages[0]);
         }
@@ -179,8 +179,12 @@ public final class LatentCache implements AutoCloseable {
     /** Checks that every row of a step has a place. */
     void requireRoom(Batch batch) {
         if (batch.isEmpty()) throw new IllegalArgumentException("a batch without rows");
+        int rows = batch.span(batch.A() - 1).to();
+        if (rows < batch.T())
+            throw new IllegalArgumentException("rows %d to %d have no span".formatted(rows, batch.T()));
         step++;
-        for (var span : batch.spans) {
+        for (int a = 0; a < batch.A(); a++) {
+            var span = batch.span(a);
             requireOwn(span.slot());
             if (span.slot().step == step) throw new IllegalArgumentException("two spans of a batch have the same slot");
             span.slot().step = step;
@@ -195,7 +199,10 @@ public final class LatentCache implements AutoCloseable {
 
     /** Remembers that the rows of a step were written. */
     void advance(Batch batch) {
-        for (var span : batch.spans) span.slot().length = batch.position_T[span.to() - 1] + 1;
+        for (int a = 0; a < batch.A(); a++) {
+            var span = batch.span(a);
+            span.slot().length = batch.position_T[span.to() - 1] + 1;
+        }
     }
 
     @Override

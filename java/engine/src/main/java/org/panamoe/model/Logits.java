@@ -1,7 +1,6 @@
 package org.panamoe.model;
 
 import java.lang.foreign.Arena;
-import org.jspecify.annotations.Nullable;
 import org.panamoe.backend.Kernels;
 import org.panamoe.tensor.DType;
 import org.panamoe.tensor.Tensor;
@@ -10,27 +9,34 @@ import org.panamoe.tensor.Tensor;
 public final class Logits {
     private final Kernels kernels;
     private final Buffer index;
-    private final Tensor logits_TV;
-    private int @Nullable [] argmax_T;
+    final Tensor logits_TV;
+    private final int[] argmax_T;
+    private boolean argmaxKnown;
 
     Logits(Kernels kernels, Buffer index, Tensor logits_TV) {
         this.kernels = kernels;
         this.index = index;
         this.logits_TV = logits_TV;
+        argmax_T = new int[logits_TV.dim(0)];
+    }
+
+    /** Of another step, which has as many sampled rows. */
+    void renew() {
+        argmaxKnown = false;
     }
 
     /** Number of sampled rows. */
     public int rows() {
-        return logits_TV.dim(0);
+        return argmax_T.length;
     }
 
     /** The likeliest token of sampled row t; the lowest id wins a tie. */
     public int argmax(int t) {
         requireRow(t);
-        if (argmax_T == null) {
-            var index_T = index.rows(rows());
-            kernels.argmax(index_T, logits_TV);
-            argmax_T = index.ints(rows());
+        if (!argmaxKnown) {
+            kernels.argmax(index.rows(rows()), logits_TV);
+            index.read(rows(), argmax_T);
+            argmaxKnown = true;
         }
         return argmax_T[t];
     }

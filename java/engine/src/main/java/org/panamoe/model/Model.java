@@ -100,10 +100,13 @@ public final class Model implements AutoCloseable {
      */
     public Output forward(Batch batch, LatentCache cache) {
         requireSound(batch, cache, config);
-        for (var span : batch.spans)
-            if (batch.position_T[span.from()] != span.slot().length())
-                throw new IllegalArgumentException("a span starts at position %d, its slot holds %d"
-                        .formatted(batch.position_T[span.from()], span.slot().length()));
+        for (int a = 0; a < batch.A(); a++) {
+            int position = batch.position(batch.span(a).from());
+            int held = batch.span(a).slot().length();
+            if (position != held)
+                throw new IllegalArgumentException(
+                        "a span starts at position %d, its slot holds %d".formatted(position, held));
+        }
         var step = Step.of(batch, cache, workspace, observer);
         var x_TD = workspace.x_TD.rows(step.T());
         kernels.embed(x_TD, embedding_VD, workspace.token_T.fill(step.T(), batch.token_T));
@@ -119,9 +122,10 @@ public final class Model implements AutoCloseable {
     /** What the model and its MTP module ask of every batch. */
     static void requireSound(Batch batch, LatentCache cache, ModelConfig config) {
         cache.requireRoom(batch);
-        for (int token : batch.token_T)
-            if (token < 0 || token >= config.vocabSize())
-                throw new IllegalArgumentException("token %d: vocab_size is %d".formatted(token, config.vocabSize()));
+        for (int t = 0; t < batch.T(); t++)
+            if (batch.token(t) < 0 || batch.token(t) >= config.vocabSize())
+                throw new IllegalArgumentException(
+                        "token %d: vocab_size is %d".formatted(batch.token(t), config.vocabSize()));
     }
 
     /** The bias of a layer's router; empty where the layer has no experts. The MTP module is layer numHiddenLayers. */

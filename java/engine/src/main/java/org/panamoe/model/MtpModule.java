@@ -24,6 +24,7 @@ public final class MtpModule {
     private final Weight norm_D;
     private final Buffer hidden_TD;
     private final Head head;
+    private final ByRows<Room> rooms;
     private Observer observer = Observer.NOBODY;
 
     MtpModule(Weights weights, Kernels kernels, Workspace workspace, Arena arena, Weight embedding_VD) {
@@ -40,6 +41,7 @@ public final class MtpModule {
         norm_D = weights.weight(name + "shared_head.norm.weight", D);
         hidden_TD = new Buffer(kernels, DType.F32, config.hiddenSize());
         head = new Head(weights, kernels, workspace);
+        rooms = new ByRows<>(Workspace.FEW, T -> new Room(workspace, T, D));
     }
 
     /**
@@ -49,22 +51,24 @@ public final class MtpModule {
      *
      * @param batch for each row the token at its position + 1
      * @param hidden_SD states after a final norm, the main model's or this module's own
-     * @param row_T for each row of the batch the row of {@code hidden_SD} that belongs to its position
+     * @param row_T for each row of the batch the row of {@code hidden_SD} that belongs to its position; what is behind
+     *     these does not count
      * @throws IllegalArgumentException if a token is not in the vocabulary, a slot lacks room, or {@code row_T} does
      *     not name a row of {@code hidden_SD} for each of the batch
      */
     public Model.Output forward(Batch batch, Tensor hidden_SD, int[] row_T, LatentCache cache) {
         Model.requireSound(batch, cache, config);
-        if (row_T.length != batch.T())
+        if (row_T.length < batch.T())
             throw new IllegalArgumentException(
                     "row_T names %d rows, the batch has %d".formatted(row_T.length, batch.T()));
-        for (int row : row_T)
-            if (row < 0 || row >= hidden_SD.dim(0))
-                throw new IllegalArgumentException("row_T names row %d, hidden_SD is %s".formatted(row, hidden_SD));
+        for (int t = 0; t < batch.T(); t++)
+            if (row_T[t] < 0 || row_T[t] >= hidden_SD.dim(0))
+                throw new IllegalArgumentException(
+                        "row_T names row %d, hidden_SD is %s".formatted(row_T[t], hidden_SD));
         var step = Step.of(batch, cache, workspace, observer);
-        int T = step.T(), D = hidden_SD.dim(1);
+        int T = step.T();
         var x_TD = workspace.x_TD.rows(T);
-        kernels.gemm(x_TD, pairs(batch.token_T, hidden_SD, row_T).as(T, 2L * D), projection);
+        kernels.gemm(x_TD, pairs(batch, hidden_SD, row_T), projection);
         layer.forward(x_TD, step);
         var hidden = hidden_TD.rows(T);
         kernels.rmsNorm(hidden, x_TD, norm_D, config.rmsNormEps());
@@ -76,23 +80,49 @@ public final class MtpModule {
     }
 
     /** [norm(embedding), norm(state)] for each row: embedding first, as eh_proj says, not as the report prints it. */
-    private Tensor pairs(int[] token_T, Tensor hidden_SD, int[] row_T) {
-        int T = token_T.length;
-        var parts = workspace.parts_TD.rows(2 * T);
-        var e_TD = parts.rows(0, T);
-        var h_TD = parts.rows(T, 2L * T);
-        kernels.embed(e_TD, embedding_VD, workspace.token_T.fill(T, token_T));
-        kernels.gather(h_TD, hidden_SD, workspace.index_T.fill(T, row_T));
-        kernels.rmsNorm(e_TD, e_TD, embeddingNorm_D, config.rmsNormEps());
-        kernels.rmsNorm(h_TD, h_TD, hiddenNorm_D, config.rmsNormEps());
-        int[] interleaved = new int[2 * T];
-        for (int t = 0; t < T; t++) {
-            interleaved[2 * t] = t;
-            interleaved[2 * t + 1] = T + t;
+    private Tensor pairs(Batch batch, Tensor hidden_SD, int[] row_T) {
+        int T = batch.T();
+        var room = room(T);
+        kernels.embed(room.e_TD, embedding_VD, workspace.token_T.fill(T, batch.token_T));
+        kernels.gather(room.h_TD, hidden_SD, workspace.index_T.fill(T, row_T));
+        kernels.rmsNorm(room.e_TD, room.e_TD, embeddingNorm_D, config.rmsNormEps());
+        kernels.rmsNorm(room.h_TD, room.h_TD, hiddenNorm_D, config.rmsNormEps());
+        kernels.gather(room.pairs_TD, room.parts_TD, workspace.index_T.fill(2 * T, room.order));
+        return room.pairs;
+    }
+
+    /** Where the pairs of T rows are made. */
+    private static final class Room {
+        /** All of {@code e_TD}, then all of {@code h_TD}. */
+        final Tensor parts_TD;
+
+        final Tensor e_TD, h_TD;
+        /** Both parts of a row one after the other, and as one row: [T, 2 D]. */
+        final Tensor pairs_TD, pairs;
+
+        /** For each row of {@code pairs_TD} that of {@code parts_TD}. */
+        final int[] order;
+
+        Room(Workspace workspace, int T, long D) {
+            parts_TD = workspace.parts_TD.rows(2 * T);
+            e_TD = parts_TD.rows(0, T);
+            h_TD = parts_TD.rows(T, 2L * T);
+            pairs_TD = workspace.pairs_TD.rows(2 * T);
+            pairs = pairs_TD.as(T, 2 * D);
+            order = new int[2 * T];
+            for (int t = 0; t < T; t++) {
+                order[2 * t] = t;
+                order[2 * t + 1] = T + t;
+            }
         }
-        var pairs = workspace.pairs_TD.rows(2 * T);
-        kernels.gather(pairs, parts, workspace.index_T.fill(2 * T, interleaved));
-        return pairs;
+    }
+
+    private Room room(int T) {
+        var held = rooms.of(T);
+        if (held.parts_TD == workspace.parts_TD.rows(2 * T) && held.pairs_TD == workspace.pairs_TD.rows(2 * T))
+            return held;
+        rooms.forget(); // a buffer grew
+        return rooms.of(T);
     }
 
     void close() {

@@ -13,14 +13,11 @@ import org.panamoe.tensor.Tensor;
  */
 record Step(int T, Rows rows, List<Batch.Stretch> stretches, Tensor offset_11, LatentCache cache, Observer observer) {
     static Step of(Batch batch, LatentCache cache, Workspace workspace, Observer observer) {
-        int T = batch.T(), A = batch.spans.size();
-        if (workspace.hostRequest_T.length != T) workspace.hostRequest_T = new int[T];
+        int T = batch.T(), A = batch.A();
+        if (workspace.hostRequest_T.length < T) workspace.hostRequest_T = new int[T];
         for (int a = 0; a < A; a++)
             Arrays.fill(
-                    workspace.hostRequest_T,
-                    batch.spans.get(a).from(),
-                    batch.spans.get(a).to(),
-                    a);
+                    workspace.hostRequest_T, batch.span(a).from(), batch.span(a).to(), a);
         workspace.hostTable_AM = cache.table(batch, workspace.hostTable_AM);
         workspace.hostOffset_11[1] = T;
         var rows = new Rows(

@@ -11,6 +11,9 @@ import org.panamoe.tensor.Tensor;
 
 /** Memory for what is computed on the way through a layer; all layers use it in turn. */
 final class Workspace implements AutoCloseable {
+    /** Of so many tokens the routing is kept: a step of decoding has few. */
+    static final int FEW = 16;
+
     private final List<Buffer> buffers = new ArrayList<>();
 
     final Buffer x_TD, normed_TD;
@@ -28,8 +31,8 @@ final class Workspace implements AutoCloseable {
 
     final int[] hostOffset_11 = {0, 0};
 
-    private @Nullable Routes routes;
-    private @Nullable HostRouting hostRouting;
+    private final ByRows<Routes> routes;
+    private final ByRows<HostRouting> hostRouting;
     private @Nullable Tensor flatTable, table_AM;
 
     Workspace(Kernels kernels, ModelConfig config) {
@@ -61,24 +64,31 @@ final class Workspace implements AutoCloseable {
         pairs_TD = floats(kernels, D);
         sampled_TD = floats(kernels, D);
         index_T = integers(kernels);
+        int E = config.nRoutedExperts(), K = config.numExpertsPerTok();
+        routes = new ByRows<>(
+                FEW,
+                T -> new Routes(
+                        expert_TK.rows(T),
+                        share_TK.rows(T),
+                        offset_E1.rows(E + 1),
+                        token_N.rows(T * K),
+                        weight_N.rows(T * K)));
+        hostRouting = new ByRows<>(FEW, T -> new HostRouting(T, E, K));
     }
 
-    /** Room for the routing of T tokens; that of the last T is kept. */
+    /** Room for the routing of T tokens. */
     Routes routes(int T) {
-        if (routes == null || routes.expert_TK().dim(0) != T) {
-            int E = score_TE.width(), N = T * expert_TK.width();
-            routes = null; // should there be no memory
-            routes = new Routes(
-                    expert_TK.rows(T), share_TK.rows(T), offset_E1.rows(E + 1), token_N.rows(N), weight_N.rows(N));
-        }
-        return routes;
+        var held = routes.of(T);
+        // Buffers grow in this order, so that those between the first and the last one are held if both are.
+        if (held.expert_TK() == expert_TK.rows(T) && held.weight_N() == weight_N.rows(T * expert_TK.width()))
+            return held;
+        routes.forget();
+        return routes.of(T);
     }
 
     /** The same in Java's arrays. */
     HostRouting hostRouting(int T) {
-        if (hostRouting == null || hostRouting.T != T)
-            hostRouting = new HostRouting(T, score_TE.width(), expert_TK.width());
-        return hostRouting;
+        return hostRouting.of(T);
     }
 
     /** The pages of A requests. */

@@ -116,6 +116,11 @@ public final class Tensor {
         MemorySegment.copy(data, JAVA_FLOAT_UNALIGNED, from * Float.BYTES, into, 0, into.length);
     }
 
+    /** Copies {@code count} ints from element 0 on. */
+    public void getInts(int[] into, int count) {
+        MemorySegment.copy(data, JAVA_INT_UNALIGNED, 0, into, 0, count);
+    }
+
     public void setInts(long at, int[] values, int from, int count) {
         MemorySegment.copy(values, from, data, JAVA_INT_UNALIGNED, at * Integer.BYTES, count);
     }

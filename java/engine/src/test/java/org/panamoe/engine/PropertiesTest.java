@@ -411,6 +411,9 @@ final class PropertiesTest {
                     .hasMessage("two spans of a batch have the same slot");
             assertThatThrownBy(() -> model.forward(new Batch(new int[0], new int[0], List.of()), cache))
                     .hasMessage("a batch without rows");
+            var unowned = Batch.of(slot, new int[] {1}, 1);
+            unowned.row(1, 1);
+            assertThatThrownBy(() -> model.forward(unowned, cache)).hasMessage("rows 1 to 2 have no span");
             assertThatThrownBy(() -> model.forward(Batch.of(slot, new int[] {99999}, 1), cache))
                     .hasMessage("token 99999: vocab_size is 2048");
             assertThatThrownBy(() -> cache.reserve(slot, 129))
@@ -461,8 +464,11 @@ final class PropertiesTest {
             var batch = new Batch(tokens, positions, List.of(new Batch.Span(cache.open(), 0, 2, 1)));
             Arrays.fill(tokens, -1);
             Arrays.fill(positions, -1);
-            assertThat(batch.token_T).containsExactly(0, 54);
-            assertThat(batch.position_T).containsExactly(0, 1);
+            assertThat(batch.T()).isEqualTo(2);
+            for (int t = 0; t < 2; t++) {
+                assertThat(batch.token(t)).isEqualTo(54 * t);
+                assertThat(batch.position(t)).isEqualTo(t);
+            }
         }
     }
 

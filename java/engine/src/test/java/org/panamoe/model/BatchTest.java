@@ -43,6 +43,43 @@ final class BatchTest {
     }
 
     @Test
+    void aClearedBatchIsAsANewOne() {
+        withSlots((a, b, c) -> {
+            var batch = new Batch(
+                    new int[12], new int[] {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, List.of(new Span(a, 0, 12, 3)));
+            assertThat(batch.sampled()).isEqualTo(3);
+            batch.clear();
+            assertThat(batch.isEmpty()).isTrue();
+            assertThatThrownBy(() -> batch.token(0)).isInstanceOf(IndexOutOfBoundsException.class);
+            assertThatThrownBy(() -> batch.span(0)).isInstanceOf(IndexOutOfBoundsException.class);
+            batch.row(5, 7);
+            batch.row(6, 8);
+            batch.span(b, 1, 0);
+            batch.row(7, 3);
+            batch.span(a, 0, 9);
+            assertThat(batch.T()).isEqualTo(3);
+            assertThat(batch.A()).isEqualTo(2);
+            assertThat(batch.span(0)).isEqualTo(new Span(b, 0, 2, 1));
+            assertThat(batch.span(1)).isEqualTo(new Span(a, 2, 3, 0, 9));
+            assertThat(batch.token(1)).isEqualTo(6);
+            assertThat(batch.position(2)).isEqualTo(3);
+            assertThat(batch.sampled()).isEqualTo(1);
+            assertThat(batch.sampledRows[0]).isEqualTo(1);
+        });
+    }
+
+    @Test
+    void rowsOfASpanAscend() {
+        withSlots((a, b, c) -> {
+            var batch = new Batch();
+            assertThatThrownBy(() -> batch.span(a, 0, 0)).hasMessage("a span of rows [0, 0) samples 0");
+            batch.row(0, 4);
+            batch.row(0, 6);
+            assertThatThrownBy(() -> batch.span(a, 0, 0)).hasMessage("row 0 is at position 4, row 1 at 6");
+        });
+    }
+
+    @Test
     void aPromptIsNotLessThanNothing() {
         withSlots((a, b, c) -> assertThatThrownBy(() -> new Span(a, 0, 1, 0, -1))
                 .isInstanceOf(IllegalArgumentException.class)
