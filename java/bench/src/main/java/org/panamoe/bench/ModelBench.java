@@ -35,6 +35,7 @@ public final class ModelBench implements AutoCloseable {
     private final Model model;
     private final Footprint footprint;
     private final Touched touched = new Touched();
+    private final Batch batch = new Batch();
     private @Nullable Work work;
     private @Nullable LatentCache cache;
     private List<LatentCache.Slot> slots = List.of();
@@ -111,14 +112,13 @@ public final class ModelBench implements AutoCloseable {
 
     /** The next token of every sequence is the one that the model says. */
     private void decode(Work.Decode decode) {
-        int B = decode.batch();
-        int[] position_T = new int[B];
-        Arrays.fill(position_T, decode.depth());
-        var spans = new ArrayList<Batch.Span>();
-        for (int b = 0; b < B; b++) spans.add(new Batch.Span(slots.get(b), b, b + 1, 1));
-        var logits =
-                model.forward(new Batch(tokens, position_T, spans), cache()).logits();
-        for (int b = 0; b < B; b++) tokens[b] = logits.argmax(b);
+        batch.clear();
+        for (int b = 0; b < decode.batch(); b++) {
+            batch.row(tokens[b], decode.depth());
+            batch.span(slots.get(b), 1, 0);
+        }
+        var logits = model.forward(batch, cache()).logits();
+        for (int b = 0; b < decode.batch(); b++) tokens[b] = logits.argmax(b);
     }
 
     private void prefill(Work.Prefill prefill) {
