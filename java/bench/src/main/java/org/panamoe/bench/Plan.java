@@ -127,7 +127,7 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
                 bandwidths = new ArrayList<>(),
                 peaks = new ArrayList<>(),
                 emptyCalls = new ArrayList<>();
-        private final Times times = new Times();
+        private final List<Profile.Step> profiled = new ArrayList<>();
         private double bytes, cpuSeconds;
 
         Turn(Work work, ModelBench bench) {
@@ -142,10 +142,12 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
             var kernels = bench.kernels();
             peaks.add((double) (slice.format().integer() ? kernels.int8Rate() : kernels.fmaRate()));
             bench.emptyCall().ifPresent(emptyCalls::add);
+            var times = new Times();
             bench.tell(times);
             long until = System.nanoTime() + (long) (seconds * 1e9);
             do {
                 var step = bench.step();
+                profiled.add(new Profile.Step(step.seconds(), times.take()));
                 samples.add(step.seconds());
                 bytes += bench.bytes(step.experts());
                 cpuSeconds += step.cpuSeconds();
@@ -169,9 +171,7 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
         }
 
         private @Nullable Profile profile() {
-            if (emptyCalls.isEmpty()) return null;
-            double wall = samples.stream().mapToDouble(Double::doubleValue).sum();
-            return Profile.of(times, samples.size(), wall, new Samples(emptyCalls).median());
+            return emptyCalls.isEmpty() ? null : Profile.of(profiled, new Samples(emptyCalls).median());
         }
     }
 }

@@ -1,13 +1,15 @@
 package org.panamoe.bench;
 
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.stream.Stream;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 
 /**
- * Where a step's time goes, the mean over all steps.
+ * Where a step's time goes, the mean over the faster half of the steps: what holds up a step now and then is not in it, as
+ * it is not in the median of their times.
  *
  * @param kernels the longest first
  * @param seconds of a step, by the wall
@@ -27,16 +29,32 @@ public record Profile(List<Part> kernels, double seconds, double emptyCall) {
         public String name() {
             return sizes.isEmpty() ? function : function + " " + sizes;
         }
+
+        private Part plus(Part other) {
+            return new Part(function, sizes, calls + other.calls, seconds + other.seconds);
+        }
     }
 
-    /** @param seconds of all steps */
-    static Profile of(Times times, int steps, double seconds, double emptyCall) {
-        var kernels = times.entries().stream()
-                .map(entry -> new Part(
-                        entry.function, entry.sizes(), (double) entry.calls / steps, entry.nanos / 1e9 / steps))
+    /**
+     * One step that was timed.
+     *
+     * @param seconds by the wall
+     */
+    record Step(double seconds, List<Part> kernels) {}
+
+    static Profile of(List<Step> steps, double emptyCall) {
+        int half = (steps.size() + 1) / 2;
+        var faster = steps.stream()
+                .sorted(Comparator.comparingDouble(Step::seconds))
+                .limit(half)
+                .toList();
+        var sums = new LinkedHashMap<String, Part>();
+        for (var step : faster) for (var part : step.kernels) sums.merge(part.name(), part, Part::plus);
+        var kernels = sums.values().stream()
+                .map(sum -> new Part(sum.function, sum.sizes, sum.calls / half, sum.seconds / half))
                 .sorted(Comparator.comparingDouble(Part::seconds).reversed())
                 .toList();
-        return new Profile(kernels, seconds / steps, emptyCall);
+        return new Profile(kernels, faster.stream().mapToDouble(Step::seconds).sum() / half, emptyCall);
     }
 
     /** Calls of a step. */

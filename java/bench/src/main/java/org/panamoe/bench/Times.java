@@ -6,10 +6,10 @@ import java.util.List;
 /** Calls of kernels and their time: one entry for each function, of products for each of its sizes. */
 final class Times {
     /** What was called with the same sizes. */
-    static final class Entry {
-        final String function;
+    private static final class Entry {
+        private final String function;
         private final int E, rows, columns;
-        long calls, nanos;
+        private long calls, nanos;
 
         private Entry(String function, int E, int rows, int columns) {
             this.function = function;
@@ -23,7 +23,7 @@ final class Times {
         }
 
         /** Of the matrix, as they are told of single kernels; empty where there is none. */
-        String sizes() {
+        private String sizes() {
             if (rows == 0) return "";
             return switch (function) {
                 case "gemm" -> "%d x %d".formatted(rows, columns);
@@ -35,12 +35,16 @@ final class Times {
 
     private final List<Entry> entries = new ArrayList<>();
 
-    List<Entry> entries() {
-        return entries;
-    }
-
-    long calls() {
-        return entries.stream().mapToLong(entry -> entry.calls).sum();
+    /** What was added since the last time. */
+    List<Profile.Part> take() {
+        var parts = new ArrayList<Profile.Part>();
+        for (var entry : entries) {
+            if (entry.calls > 0)
+                parts.add(new Profile.Part(entry.function, entry.sizes(), entry.calls, entry.nanos / 1e9));
+            entry.calls = 0;
+            entry.nanos = 0;
+        }
+        return parts;
     }
 
     /**

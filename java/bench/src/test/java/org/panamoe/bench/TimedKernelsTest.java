@@ -53,9 +53,11 @@ class TimedKernelsTest {
         boolean computes =
                 Arrays.stream(Function.values()).anyMatch(f -> f.toString().equals(name));
         boolean counts = computes || List.of("copy", "synchronize").contains(name);
-        assertThat(times.entries().stream().map(entry -> entry.function))
+        var parts = times.take();
+        assertThat(parts.stream().map(Profile.Part::function))
                 .containsExactlyElementsOf(counts ? List.of(name) : List.of());
-        assertThat(times.calls()).isEqualTo(counts ? 1 : 0);
+        assertThat(parts).allSatisfy(part -> assertThat(part.calls()).isEqualTo(1));
+        assertThat(times.take()).isEmpty();
     }
 
     /** Every function of the header is a method of the interface, so none can be left out above. */
@@ -88,13 +90,21 @@ class TimedKernelsTest {
         times.add("gemm", 1, 5, 3, 3_000_000);
         times.add("gemm", 1, 3, 5, 2_000_000);
         times.add("grouped_swiglu", 4, 3, 5, 7_500_000);
-        var profile = Profile.of(times, 2, 0.02, 1e-7);
+        var first = new Profile.Step(0.015, times.take());
+        times.add("gemm", 1, 3, 5, 1_000_000);
+        var second = new Profile.Step(0.005, times.take());
+        times.add("gemm", 1, 3, 5, 1_000_000_000);
+        var held = new Profile.Step(2, times.take());
+        var slow = new Profile.Step(1, List.of());
+        var profile = Profile.of(List.of(held, first, slow, second), 1e-7);
+        assertThat(profile.seconds()).isCloseTo(0.01, offset(1e-12));
         assertThat(profile.parts().stream().map(Profile.Part::name))
                 .containsExactly(
                         "grouped_swiglu 4 x 2 x 3 x 5", "gemm 3 x 5", "gemm 5 x 3", "add", "outside the kernels");
-        assertThat(profile.parts().stream().map(Profile.Part::calls)).containsExactly(0.5, 1.0, 0.5, 0.5, 0.0);
-        assertThat(profile.kernels().get(1).seconds()).isCloseTo(0.0015, offset(1e-12));
-        assertThat(profile.outside().seconds()).isCloseTo(0.003, offset(1e-12));
+        assertThat(profile.parts().stream().map(Profile.Part::calls)).containsExactly(0.5, 1.5, 0.5, 0.5, 0.0);
+        assertThat(profile.calls()).isEqualTo(3);
+        assertThat(profile.kernels().get(1).seconds()).isCloseTo(0.002, offset(1e-12));
+        assertThat(profile.outside().seconds()).isCloseTo(0.0025, offset(1e-12));
         assertThat(profile.parts().stream().mapToDouble(profile::share).sum()).isCloseTo(1, offset(1e-12));
         assertThat(profile.json().path(1).path("sizes").asString()).isEqualTo("3 x 5");
         assertThat(profile.json().path(3).has("sizes")).isFalse();
@@ -110,12 +120,13 @@ class TimedKernelsTest {
             var y_TD = kernels.allocate(arena, DType.F32, 2, 3);
             var x_TD = kernels.allocate(arena, DType.F32, 2, 4);
             assertThatThrownBy(() -> kernels.add(y_TD, x_TD)).isInstanceOf(IllegalArgumentException.class);
-            assertThat(times.calls()).isZero();
+            assertThat(times.take()).isEmpty();
             kernels.add(y_TD, kernels.allocate(arena, DType.F32, 2, 3));
-            assertThat(times.calls()).isEqualTo(1);
-            assertThat(times.entries().getFirst().nanos).isPositive();
-            assertThat(kernels.emptyCall()).isBetween(1e-9, 1e-3);
-            assertThat(times.calls()).isEqualTo(1);
+            assertThat(kernels.emptyCall()).isBetween(1e-9, 1e-3); // and is not told
+            assertThat(times.take()).singleElement().satisfies(part -> {
+                assertThat(part.calls()).isEqualTo(1);
+                assertThat(part.seconds()).isPositive();
+            });
         }
     }
 

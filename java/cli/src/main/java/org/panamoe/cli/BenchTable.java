@@ -140,7 +140,7 @@ final class BenchTable {
     }
 
     private static String title(Result result, Profile profile) {
-        return "Where a step of %s goes, threads %d: %s us"
+        return "Where a step of %s goes, threads %d: %s us, the mean of the faster half"
                 .formatted(result.description(), result.threads(), number(1e6 * profile.seconds()));
     }
 

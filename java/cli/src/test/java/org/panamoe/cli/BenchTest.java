@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -58,7 +59,7 @@ class BenchTest {
             seconds += part.path("seconds").asDouble();
         }
         assertThat(share).isCloseTo(1, offset(1e-9));
-        assertThat(2 * seconds).isCloseTo(result.path("wall_seconds").asDouble(), offset(1e-9));
+        assertThat(seconds).isCloseTo(Math.min(sample(result, 0), sample(result, 1)), offset(1e-9));
         var argmax = result.path("profile")
                 .valueStream()
                 .filter(part -> part.path("function").asString().equals("argmax"));
@@ -66,6 +67,10 @@ class BenchTest {
                 .singleElement()
                 .satisfies(part -> assertThat(part.path("calls").asDouble()).isEqualTo(1));
         assertThat(Run.json(SMALL).path("results").path(0).has("profile")).isFalse();
+    }
+
+    private static double sample(JsonNode result, int i) {
+        return result.path("samples").path(i).asDouble();
     }
 
     @Test
