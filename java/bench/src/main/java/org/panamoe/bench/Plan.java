@@ -52,10 +52,11 @@ public record Plan(Slice slice, List<Work> work, List<Integer> threads, int roun
 
     private long weightBytes() {
         return TensorSpec.of(slice.config()).stream()
-                .mapToLong(spec -> spec.projection()
-                        ? slice.format()
-                                .bytes(spec.shape().getFirst(), spec.shape().get(1))
-                        : spec.size() * DType.BF16.bytes)
+                .mapToLong(spec -> {
+                    var stored = spec.quantized(slice.format());
+                    if (stored == null) return spec.size() * DType.BF16.bytes;
+                    return stored.bytes(spec.shape().getFirst(), spec.shape().get(1));
+                })
                 .sum();
     }
 

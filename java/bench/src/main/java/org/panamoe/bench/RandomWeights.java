@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
 import java.lang.foreign.Arena;
 import java.util.HashMap;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import org.panamoe.checkpoint.Checkpoint;
 import org.panamoe.checkpoint.ModelConfig;
@@ -57,14 +58,15 @@ public final class RandomWeights {
     }
 
     /**
-     * All that a config asks for: projections in {@code format}, the rest in BF16, as published checkpoints have it. Lies
-     * in {@code arena}.
+     * All that a config asks for: in {@code format} what {@link TensorSpec#quantized} says, the rest in BF16, as published
+     * checkpoints have it. Lies in {@code arena}.
      */
     public Checkpoint checkpoint(Arena arena, ModelConfig config, QuantFormat format) {
         var weights = new HashMap<String, Weight>();
         for (var spec : TensorSpec.of(config)) {
             int[] shape = spec.shape().stream().mapToInt(Integer::intValue).toArray();
-            weights.put(spec.name(), weight(arena, spec.projection() ? format : QuantFormat.BF16, shape));
+            var stored = Objects.requireNonNullElse(spec.quantized(format), QuantFormat.BF16);
+            weights.put(spec.name(), weight(arena, stored, shape));
         }
         return Checkpoint.of(config, weights);
     }

@@ -13,7 +13,7 @@ import org.panamoe.tensor.QuantFormat;
  *
  * @param layers of which the first {@code dense} have no experts
  * @param experts of each other layer
- * @param format of the projections; the rest is BF16
+ * @param format of the projections; the head is INT8 beside integers, the rest is BF16
  */
 public record Slice(Shape shape, int layers, int dense, int experts, int vocab, QuantFormat format) {
     /** @throws IllegalArgumentException naming the key of config.json that is out of range */

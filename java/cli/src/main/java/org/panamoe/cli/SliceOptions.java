@@ -36,7 +36,8 @@ final class SliceOptions {
     @Option(
             names = "--weights",
             paramLabel = "FORMAT",
-            description = "How projections are stored: f32, bf16, fp8, int8, int4. The rest is bf16.")
+            description = "How projections are stored: f32, bf16, fp8, int8, int4. The rest is bf16, beside int8"
+                    + " and int4 the head is int8.")
     private String weights = "bf16";
 
     @Option(names = "--batch", paramLabel = "B,..", split = ",", description = "Sequences side by side.")

@@ -32,8 +32,8 @@ final class WeightsOption {
             names = "--weights",
             paramLabel = "FORMAT",
             description =
-                    "Projections as they are stored, or made int8 or int4 when the model is loaded; of the cpu and"
-                            + " reference back ends.")
+                    "Projections as they are stored, or made int8 or int4, with the head int8, when the model is loaded;"
+                            + " of the cpu and reference back ends.")
     private Format weights = Format.stored;
 
     @Option(
@@ -85,7 +85,7 @@ final class WeightsOption {
     /** With a bar that shows how far it is. */
     static Checkpoint quantized(Checkpoint stored, QuantFormat format, Console console) {
         long steps = TensorSpec.of(stored.config()).stream()
-                .filter(spec -> spec.projection() && stored.has(spec.name()))
+                .filter(spec -> spec.quantized(format) != null && stored.has(spec.name()))
                 .count();
         try (var progress = new Progress(console, format.name().toLowerCase(Locale.ROOT), steps)) {
             return stored.quantized(format, Runtime.getRuntime().availableProcessors(), _ -> progress.step());

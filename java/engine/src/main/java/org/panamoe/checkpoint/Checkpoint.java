@@ -69,8 +69,8 @@ public final class Checkpoint implements AutoCloseable {
             for (TensorSpec spec : specs) {
                 String file = shards.fileOf.get(spec.name());
                 if (file == null) continue;
-                var integers = spec.projection() && config.quantizationConfig() instanceof ModelConfig.Integers q
-                        ? q.format()
+                var integers = config.quantizationConfig() instanceof ModelConfig.Integers q
+                        ? spec.quantized(q.format())
                         : null;
                 weights.put(spec.name(), new Stored(shards.weight(spec.name(), shape(spec), integers), file));
             }
@@ -92,8 +92,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * The same model with every projection in an integer format, made now: with scales that {@link Quantizer} chooses. The
-     * rest stays where this checkpoint has it, which cannot be closed before the new one.
+     * The same model with every projection in an integer format, and a head of its own in INT8, made now: with scales that
+     * {@link Quantizer} chooses. The rest stays where this checkpoint has it, which cannot be closed before the new one.
      *
      * @param threads that share the work
      * @param done is told, by any of them, of each weight that is made
@@ -108,14 +108,15 @@ public final class Checkpoint implements AutoCloseable {
         var hold = hold();
         var arena = Arena.ofShared();
         try (var workers = new Workers(threads)) {
-            var made = new HashMap<String, Stored>(weights);
+            var all = new HashMap<String, Stored>(weights);
             var pieces = new ArrayList<Callable<String>>();
             for (var spec : specs) {
                 var stored = weights.get(spec.name());
-                if (!spec.projection() || stored == null) continue;
+                var made = spec.quantized(format);
+                if (made == null || stored == null) continue;
                 var from = weight(spec.name()); // checks its scales
-                var to = Weight.allocate(arena, format, from.data().dim(0), from.columns());
-                made.put(spec.name(), new Stored(to, stored.file));
+                var to = Weight.allocate(arena, made, from.data().dim(0), from.columns());
+                all.put(spec.name(), new Stored(to, stored.file));
                 pieces.add(() -> {
                     quantize(spec.name(), stored.file, from, to, 0, from.data().dim(0));
                     done.accept(spec.name());
@@ -123,8 +124,7 @@ public final class Checkpoint implements AutoCloseable {
                 });
             }
             workers.all(pieces);
-            return checked(
-                    new Checkpoint(config.quantized(new ModelConfig.Integers(format)), made, arena, hold), specs);
+            return checked(new Checkpoint(config.quantized(new ModelConfig.Integers(format)), all, arena, hold), specs);
         } catch (RuntimeException | Error e) {
             hold.close();
             arena.close();
@@ -293,13 +293,15 @@ public final class Checkpoint implements AutoCloseable {
             throw new CheckpointException(
                     stored.file,
                     "%s: is %s, but config.json has no quantization_config".formatted(spec.name(), weight));
-        if (quantization.format() != weight.format())
+        var quantized = spec.quantized(quantization.format());
+        if (quantized == null)
             throw new CheckpointException(
                     stored.file,
-                    "%s: is %s, but config.json says %s".formatted(spec.name(), weight, quantization.format()));
-        if (!spec.projection())
+                    "%s: is %s, but beside projections in %s it is not quantised"
+                            .formatted(spec.name(), weight, quantization.format()));
+        if (quantized != weight.format())
             throw new CheckpointException(
-                    stored.file, "%s: is %s, but only projections may be quantised".formatted(spec.name(), weight));
+                    stored.file, "%s: is %s, but config.json says %s".formatted(spec.name(), weight, quantized));
     }
 
     /** A tensor of a layer, embedding, last norm or head that the config does not ask for belongs to another model. */

@@ -45,10 +45,9 @@ public record Footprint(
         return of(config, spec -> {
             // The correction bias of the router is the only vector that is not a norm, and is kept in F32.
             if (spec.kind() == Kind.ROUTER && spec.shape().size() == 1) return spec.size() * DType.F32.bytes;
-            if (quantization == null || !spec.projection()) return spec.size() * unquantized.bytes;
-            return quantization
-                    .format()
-                    .bytes(spec.shape().getFirst(), spec.shape().get(1));
+            var quantized = quantization == null ? null : spec.quantized(quantization.format());
+            if (quantized == null) return spec.size() * unquantized.bytes;
+            return quantized.bytes(spec.shape().getFirst(), spec.shape().get(1));
         });
     }
 

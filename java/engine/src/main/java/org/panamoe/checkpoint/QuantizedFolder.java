@@ -25,7 +25,7 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Writes a checkpoint whose projections are integers: codes under the weight's name (I8, or U8 with two codes a byte), scales
+ * Writes a checkpoint whose projections and head are integers ({@link TensorSpec#quantized}): codes under the weight's name (I8, or U8 with two codes a byte), scales
  * as F32 under its name with {@code _scale}. One weight at a time is in memory. The rest is copied as it is; config.json
  * gets a quantization_config. All is written to a folder within the target and moved up when it is complete, config.json
  * last: without it the target is no model.
@@ -154,21 +154,23 @@ public final class QuantizedFolder {
         var plan = new SafetensorsWriter.Plan().metadata("format", "pt");
         for (var spec : specs) {
             var weight = from.weight(spec.name());
-            if (spec.projection()) {
+            var to = spec.quantized(format);
+            if (to != null) {
                 int F = weight.data().dim(0), D = weight.columns();
-                plan.add(spec.name(), format.stored, F, format.elements(D));
+                plan.add(spec.name(), to.stored, F, to.elements(D));
                 plan.add(
-                        spec.name() + Checkpoint.scale(format),
+                        spec.name() + Checkpoint.scale(to),
                         DType.F32,
-                        Math.ceilDiv(F, format.blockRows),
-                        Math.ceilDiv(D, format.block));
+                        Math.ceilDiv(F, to.blockRows),
+                        Math.ceilDiv(D, to.block));
             } else plan.add(spec.name(), weight.data().dtype, Checkpoint.shape(weight.data()));
         }
         var changes = new EnumMap<Kind, Change>(Kind.class);
         try (var writer = SafetensorsWriter.create(file, plan)) {
             for (var spec : specs) {
                 var weight = from.weight(spec.name());
-                if (spec.projection()) changes.merge(spec.kind(), quantize(writer, spec.name(), weight), Change::plus);
+                var to = spec.quantized(format);
+                if (to != null) changes.merge(spec.kind(), quantize(writer, spec.name(), weight, to), Change::plus);
                 else writer.write(spec.name(), weight.data());
                 done.accept(spec.name());
             }
@@ -177,7 +179,8 @@ public final class QuantizedFolder {
         return changes;
     }
 
-    private Change quantize(SafetensorsWriter writer, String name, Weight weight) throws IOException {
+    private Change quantize(SafetensorsWriter writer, String name, Weight weight, QuantFormat format)
+            throws IOException {
         try (var arena = Arena.ofShared()) {
             int F = weight.data().dim(0), each = Math.ceilDiv(F, workers.threads);
             var to = Weight.allocate(arena, format, F, weight.columns());

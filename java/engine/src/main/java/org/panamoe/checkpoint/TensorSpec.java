@@ -2,13 +2,15 @@ package org.panamoe.checkpoint;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.panamoe.tensor.QuantFormat;
 
 /**
  * A tensor that a config asks for, by its name in the checkpoint.
  *
  * @param layer -1 for embedding, last norm and head
  * @param mtp whether it belongs to an MTP module
- * @param projection whether it is what a quantised checkpoint quantises
+ * @param projection whether it is a matrix of a layer that published quantised checkpoints quantise
  * @param optional whether it may be absent: an MTP module's copies of embedding and head
  */
 public record TensorSpec(
@@ -30,6 +32,15 @@ public record TensorSpec(
         long size = 1;
         for (int n : shape) size *= n;
         return size;
+    }
+
+    /**
+     * What a quantised checkpoint stores it in: projections in {@code format}; beside integers also the main model's head,
+     * in INT8, because its errors are the logits' own; null: not quantised.
+     */
+    public @Nullable QuantFormat quantized(QuantFormat format) {
+        if (projection) return format;
+        return kind == Kind.HEAD && !mtp && format.integer() ? QuantFormat.INT8 : null;
     }
 
     /** "model.norm.weight [7168]", for messages. */

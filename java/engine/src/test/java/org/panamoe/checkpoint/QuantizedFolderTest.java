@@ -59,9 +59,12 @@ final class QuantizedFolderTest {
                 assertThat(actual.data().data.mismatch(expected.data().data))
                         .as(spec.name())
                         .isEqualTo(-1);
-                if (!spec.projection()) continue;
+                var quantized = spec.quantized(format);
+                assertThat(actual.format() == QuantFormat.INT8 || actual.format() == QuantFormat.INT4)
+                        .isEqualTo(quantized != null);
+                if (quantized == null) continue;
                 projections++;
-                assertThat(actual.format()).isEqualTo(format);
+                assertThat(actual.format()).isEqualTo(quantized);
                 assertThat(requireNonNull(actual.scale()).data.mismatch(requireNonNull(expected.scale()).data))
                         .as(spec.name())
                         .isEqualTo(-1);
