@@ -79,9 +79,13 @@ final class Workspace implements AutoCloseable {
     /** Room for the routing of T tokens. */
     Routes routes(int T) {
         var held = routes.of(T);
-        // Buffers grow in this order, so that those between the first and the last one are held if both are.
-        if (held.expert_TK() == expert_TK.rows(T) && held.weight_N() == weight_N.rows(T * expert_TK.width()))
-            return held;
+        int N = T * expert_TK.width();
+        // Where memory ended, some buffers grew later than others.
+        if (held.expert_TK() == expert_TK.rows(T)
+                && held.share_TK() == share_TK.rows(T)
+                && held.offset_E1() == offset_E1.rows(score_TE.width() + 1)
+                && held.token_N() == token_N.rows(N)
+                && held.weight_N() == weight_N.rows(N)) return held;
         routes.forget();
         return routes.of(T);
     }
