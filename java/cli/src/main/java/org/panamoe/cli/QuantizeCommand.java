@@ -83,7 +83,7 @@ final class QuantizeCommand implements Callable<Integer> {
             throw new IllegalArgumentException("--output %s: is a file, not a folder".formatted(output), e);
         } catch (DirectoryNotEmptyException e) {
             String problem = QuantizedFolder.interrupted(output)
-                    ? "holds what a quantize left that was killed; delete the folder, then try again"
+                    ? "another quantize is writing there, or was killed; if none is, delete the folder, then try again"
                     : "is there already, and not empty";
             throw new IllegalArgumentException("--output %s: %s".formatted(output, problem), e);
         }

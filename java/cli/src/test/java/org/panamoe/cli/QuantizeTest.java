@@ -104,7 +104,7 @@ class QuantizeTest {
         assertThat(mine).isEmptyDirectory();
         interrupt("KILL", there);
         assertThat(Run.refusal(1, "quantize", "--weights", "int4", "--output", there.toString()))
-                .contains("holds what a quantize left that was killed; delete the folder");
+                .contains("another quantize is writing there, or was killed; if none is, delete the folder");
     }
 
     private void interrupt(String signal, Path to) throws IOException, InterruptedException {

@@ -77,7 +77,7 @@ public final class QuantizedFolder {
      * @param done is told of each weight that is written
      * @return by kind
      * @throws NotDirectoryException if the folder is a file
-     * @throws DirectoryNotEmptyException if it holds something; {@link #interrupted} tells what a killed JVM left
+     * @throws DirectoryNotEmptyException if it holds something; {@link #interrupted} tells whether that is another write's
      * @throws IOException that names the file
      * @throws CheckpointException if projections are integers already, or one of them holds a NaN or an infinity
      */
@@ -91,14 +91,13 @@ public final class QuantizedFolder {
             throw new NotDirectoryException(folder.toString());
         boolean made = !Files.exists(folder);
         Files.createDirectories(folder);
-        try (var entries = Files.list(folder)) {
-            if (entries.findAny().isPresent()) throw new DirectoryNotEmptyException(folder.toString());
-        }
+        requireEmpty(folder, folder);
         // For Ctrl-C. The last is deleted first; a folder that holds something stays.
         if (made) folder.toFile().deleteOnExit();
         Path part = Files.createTempDirectory(folder, PART);
         part.toFile().deleteOnExit();
         try {
+            requireEmpty(folder, part); // of two that began together, the second sees the first one's
             Map<Kind, Change> changes;
             try (var workers = new Workers(threads)) {
                 changes = new QuantizedFolder(from, format, workers).weights(file(part, "model.safetensors"), done);
@@ -115,7 +114,16 @@ public final class QuantizedFolder {
         }
     }
 
-    /** Whether the folder is what a JVM left that was killed while it wrote: then nothing in it is of use. */
+    private static void requireEmpty(Path folder, Path but) throws IOException {
+        try (var entries = Files.list(folder)) {
+            if (entries.anyMatch(entry -> !entry.equals(but))) throw new DirectoryNotEmptyException(folder.toString());
+        }
+    }
+
+    /**
+     * Whether another {@link #write} is at work in the folder, or a JVM was killed while it wrote: then nothing in it is of
+     * use.
+     */
     public static boolean interrupted(Path folder) throws IOException {
         try (var entries = Files.list(folder)) {
             return entries.anyMatch(entry -> Json.fileName(entry).startsWith(PART));

@@ -16,6 +16,8 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.BrokenBarrierException;
+import java.util.concurrent.CyclicBarrier;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -125,6 +127,35 @@ final class QuantizedFolderTest {
                         .hasMessageContaining("not a JSON object");
             assertThat(to).doesNotExist();
             assertThat(empty).isEmptyDirectory();
+        }
+    }
+
+    /** Whoever comes while another is at work is refused, even in the same moment. */
+    @Test
+    void isOfOneFormatWhereTwoBeginTogether() throws IOException, InterruptedException {
+        try (var from = Checkpoint.open(stored)) {
+            for (int round = 0; round < 40; round++) {
+                Path to = folder.resolve("out" + round);
+                var begin = new CyclicBarrier(2);
+                var written = Collections.synchronizedList(new ArrayList<QuantFormat>());
+                var threads = new ArrayList<Thread>();
+                for (var format : List.of(QuantFormat.INT8, QuantFormat.INT4))
+                    threads.add(Thread.ofPlatform().start(() -> {
+                        try {
+                            begin.await();
+                            QuantizedFolder.write(from, stored, format, to, 1, _ -> {});
+                            written.add(format);
+                        } catch (IOException | InterruptedException | BrokenBarrierException e) {
+                            // refused
+                        }
+                    }));
+                for (var thread : threads) thread.join();
+                assertThat(written).hasSizeLessThan(2);
+                if (!written.isEmpty()) // where each saw the other one, nothing is there
+                    try (var made = Checkpoint.open(to)) {
+                        assertThat(made.weight(QUERY).format()).isEqualTo(written.getFirst());
+                    }
+            }
         }
     }
 
