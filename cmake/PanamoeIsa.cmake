@@ -5,10 +5,6 @@
 # isa_symbols_<isa> keeps it so.
 #
 # -ffp-contract=off: the compiler fuses nothing by itself; vector.hpp says where a multiply-add is.
-# GCC would put off additions until a sum is used, and keep all products in memory until then.
-set_source_files_properties(${PANAMOE_ROOT}/kernels/cpu/gemm_integer.cpp PROPERTIES
-  COMPILE_OPTIONS $<$<CXX_COMPILER_ID:GNU>:-fno-tree-ter>)
-
 function(panamoe_isa isa)
   cmake_parse_arguments(ARG "" "LANES" "FLAGS" ${ARGN})
   add_library(panamoe_${isa} OBJECT ${PANAMOE_KERNELS})
@@ -21,6 +17,10 @@ function(panamoe_isa isa)
     $<$<CONFIG:Debug>:-fno-sanitize=null,object-size>
     -Wno-psabi)  # vectors are passed to inlined functions only
 endfunction()
+
+# GCC would put off additions until a sum is used, and keep all products in memory until then.
+set_source_files_properties(${PANAMOE_ROOT}/kernels/cpu/gemm_integer.cpp PROPERTIES
+  COMPILE_OPTIONS $<$<CXX_COMPILER_ID:GNU>:-fno-tree-ter>)
 
 # What <isa>'s objects may define and use, checked with nm.
 function(panamoe_test_isa_symbols isa)

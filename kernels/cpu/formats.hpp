@@ -218,8 +218,8 @@ PANAMOE_INLINE void ask_columns(const Matrix &w, int64_t f, int64_t from, int64_
     for (; at < end; at += 64) prefetch<Cache::kSecond>(at);
 }
 
-// Columns [from, to) of row f in fp32, padded with zeros to a multiple of LANES; from is a multiple of every block
-// edge.
+// Columns [from, to) of row f in fp32, padded with zeros to a multiple of LANES; from is a multiple of every block, or
+// the rest begins there that fills no vector.
 template <class Format>
 void decode(float *to_D, const Matrix &w, int64_t f, int64_t from, int64_t to) {
     int64_t begin = from;

@@ -145,6 +145,26 @@ void test_quantised_rows() {
     }
 }
 
+// The largest sums that a group can have, of both signs: all codes at an end, all values of one magnitude.
+void test_largest_codes() {
+    for (const std::string &isa : instruction_sets()) {
+        Context context("threads=1 isa=" + isa);
+        for (int32_t format : {PM_W_INT8, PM_W_INT4})
+            for (int both : {0x00, 0xff, 0x7f, 0x80, 0x81})  // of INT4: -8 and 7, too
+                for (float sign : {1.0f, -1.0f})
+                    for (int32_t T : {1, 4, 5, 12}) {
+                        std::string what = name("gemm", isa, {T, both}) + " largest codes " + format_name(format);
+                        Random random(kSeed);
+                        int32_t D = 32 * 5, F = 35;
+                        Weight w(format, F, D, random);
+                        for (size_t i = 1; i < w.stored.size(); i++) w.stored[i] = static_cast<uint8_t>(both);
+                        w.define();
+                        std::vector<float> x_TD(area(T, D), sign);
+                        expect_product(x_TD, w, T, gemm(context, x_TD, w, T, what), what);
+                    }
+    }
+}
+
 // All 256 codes under scales of every kind, bit for bit: one weight in each row, x = 1.
 void test_e4m3_codes() {
     const float scales[] = {1.0f,   -0.37f,   1e-30f, 0x1p-126f,     1e-40f,  0x1p-149f,  0.0f, -0.0f,
@@ -1181,6 +1201,7 @@ int main(int argc, char **argv) {
                {{"gemm", test_gemm},
                 {"not_finite", test_not_finite},
                 {"quantised_rows", test_quantised_rows},
+                {"largest_codes", test_largest_codes},
                 {"e4m3_codes", test_e4m3_codes},
                 {"e4m3_exact_path", test_e4m3_exact_path},
                 {"grouped_gemm", test_grouped_gemm},
