@@ -152,7 +152,7 @@ final class QuantizedFolderTest {
                 for (var thread : threads) thread.join();
                 assertThat(written).hasSizeLessThan(2);
                 if (!written.isEmpty()) // where each saw the other one, nothing is there
-                    try (var made = Checkpoint.open(to)) {
+                try (var made = Checkpoint.open(to)) {
                         assertThat(made.weight(QUERY).format()).isEqualTo(written.getFirst());
                     }
             }
