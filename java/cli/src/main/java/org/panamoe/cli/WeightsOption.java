@@ -77,17 +77,36 @@ final class WeightsOption {
 
     /** Beyond that, each weight that is read would drive out another. */
     static void requireRoom(long bytes, long available) {
+        require("--preload: the weights take", bytes, available);
+    }
+
+    /** Beyond that, the system would end the process. */
+    static void requireRoom(QuantFormat format, long bytes, long available) {
+        require("--weights %s: their copy takes".formatted(name(format)), bytes, available);
+    }
+
+    private static void require(String what, long bytes, long available) {
         if (bytes > available)
-            throw new IllegalArgumentException("--preload: the weights take %s, %s of memory are available"
-                    .formatted(Bytes.text((double) bytes), Bytes.text((double) available)));
+            throw new IllegalArgumentException("%s %s, %s of memory are available"
+                    .formatted(what, Bytes.text((double) bytes), Bytes.text((double) available)));
+    }
+
+    private static String name(QuantFormat format) {
+        return format.name().toLowerCase(Locale.ROOT);
     }
 
     /** With a bar that shows how far it is. */
     static Checkpoint quantized(Checkpoint stored, QuantFormat format, Console console) {
-        long steps = TensorSpec.of(stored.config()).stream()
-                .filter(spec -> spec.quantized(format) != null && stored.has(spec.name()))
-                .count();
-        try (var progress = new Progress(console, format.name().toLowerCase(Locale.ROOT), steps)) {
+        long steps = 0, bytes = 0;
+        for (var spec : TensorSpec.of(stored.config())) {
+            var made = spec.quantized(format);
+            if (made == null || !stored.has(spec.name())) continue;
+            steps++;
+            bytes += made.bytes(spec.shape().getFirst(), spec.shape().get(1));
+        }
+        var available = Machine.read().available();
+        if (available.isPresent()) requireRoom(format, bytes, available.get());
+        try (var progress = new Progress(console, name(format), steps)) {
             return stored.quantized(format, Runtime.getRuntime().availableProcessors(), _ -> progress.step());
         }
     }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.panamoe.tensor.QuantFormat;
 
 class PreloadTest {
     @Test
@@ -28,6 +29,15 @@ class PreloadTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("--preload: the weights take 671 GB, 64.0 GB of memory are available");
         assertThatCode(() -> WeightsOption.requireRoom(64_000_000_000L, 64_000_000_000L))
+                .doesNotThrowAnyException();
+    }
+
+    @Test
+    void aCopyThatDoesNotFitIsRefused() {
+        assertThatThrownBy(() -> WeightsOption.requireRoom(QuantFormat.INT8, 755_000_000_000L, 64_000_000_000L))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("--weights int8: their copy takes 755 GB, 64.0 GB of memory are available");
+        assertThatCode(() -> WeightsOption.requireRoom(QuantFormat.INT4, 64_000_000_000L, 64_000_000_000L))
                 .doesNotThrowAnyException();
     }
 
