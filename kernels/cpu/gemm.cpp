@@ -106,6 +106,7 @@ void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
     for (int64_t d = 0; d < g.w.D; d += kPanel) {
         int64_t n = g.w.D - d < kPanel ? g.w.D - d : kPanel;
         for (int64_t o = 0; o < outputs; o++) {
+            // Later rows of this panel are asked for, then the first of the next: of later columns, or later outputs.
             int64_t row = g.w_row + from + o, later = o + kRowsAhead;
             if (later < outputs || d + kPanel >= g.w.D)
                 ask_columns<Format>(g.w, row + kRowsAhead, later < outputs ? d : 0, later < outputs ? d + n : kPanel);

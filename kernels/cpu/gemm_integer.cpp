@@ -89,6 +89,8 @@ struct Rows {
         }
     }
 
+    Rows(const Rows &) = delete;  // from may point into copy
+
     PANAMOE_INLINE IntVec load(int64_t lane) const { return bits<IntVec>(PANAMOE_ISA::load(from + lane * stride)); }
 
   private:

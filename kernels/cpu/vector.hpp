@@ -124,8 +124,8 @@ constexpr bool kUnsignedBytes = false;
 
 #if defined(__AVX2__) && !defined(__AVX512VNNI__)
 #define PANAMOE_PAIR_DOTS  // dot goes through half words
-typedef uint16_t Halfwords
-    __attribute__((vector_size(LANES * 4)));  // may wrap: in vectors of a panel that hold nothing
+// Unsigned, because they may wrap in vectors of a panel that hold no outputs.
+typedef uint16_t Halfwords __attribute__((vector_size(LANES * 4)));
 
 // f of a vector's halves, where it is two of the machine's.
 template <class To, class F, class... Vectors>
