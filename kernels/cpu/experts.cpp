@@ -105,7 +105,7 @@ size_t lay_rows(pm_context *ctx, const Grouped &g, size_t first, int64_t most) {
     }
     auto rows = static_cast<int64_t>(laid.size());
     int64_t stride = g.stride();
-    Byte *room = ctx->rows.of(g.operation, rows * stride + QuantizedRow::kBeyond);
+    Byte *room = ctx->rows.of(g.operation, rows * stride);
     each_rows(ctx, rows, g.D, [&](int64_t from, int64_t to, void *) {
         for (int64_t i = from; i < to; i++) {
             const float *x = g.x + laid[static_cast<size_t>(i)] * g.D;

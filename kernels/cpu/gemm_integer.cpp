@@ -1,25 +1,21 @@
 // gemm and grouped_gemm of the integer formats: y[t][f] = sum over groups of sum_g * (scale_x * scale_w), where sum_g
 // is the exact int32 sum of products of codes. panamoe.h has the definition, operation by operation.
 //
-// Few rows: bound by memory, the weights pass once. Codes are multiplied where they lie, LANES outputs side by side,
-// and the lanes of each output's group are added up while outputs take the places of columns. Many rows: bound by
-// arithmetic. A panel of outputs is turned first, so that a vector holds four columns of LANES outputs: an accumulator
-// belongs to LANES outputs, nothing is added across lanes, and x is broadcast, four codes at a time. Both give the bits
-// of the definition, whatever the instruction set. The scales are turned in either way.
+// A block of weights is turned first, in registers, so that a vector holds four columns of LANES outputs: an
+// accumulator belongs to LANES outputs, nothing is added across lanes, and x is broadcast, four codes at a time. All
+// rows are multiplied before the next block is turned: whatever their number, codes are read and turned once.
+#include <stddef.h>
+
 #include "formats.hpp"
 #include "tiles.hpp"
 
 namespace panamoe::PANAMOE_ISA {
 namespace {
 
-// Up to kStreamRows rows, codes are multiplied as they lie; up to kFewRows, a panel of one vector of outputs is turned,
-// so that little memory is asked for at once and reading it goes on all the time; beyond, one of kVecs, whose tiles
-// with kTileRows rows fill the registers.
-constexpr int kVecs = 2;
-constexpr int64_t kStreamRows = LANES > 4 ? 4 : 0, kFewRows = 8;
-constexpr int64_t kQuads = kGroup / 4;   // vectors of codes in a group
-constexpr int64_t kPanelGroups = LANES;  // as many as turning their scales takes at once
-constexpr int64_t kPanelColumns = kPanelGroups * kGroup;
+constexpr int kRows = 4;                               // multiplied at once
+constexpr int64_t kQuads = kGroup / 4;                 // vectors of codes in a group
+constexpr int64_t kScaleGroups = LANES;                // as many as turning their scales takes at once
+static_assert(kGemmRows * sizeof(Vec) <= 256 * 1024);  // sums, in a thread's scratch
 
 template <class Format>
 constexpr bool kNibbles = Format::bytes(2) == 1;
@@ -38,15 +34,6 @@ struct Dots<Int4> : SmallDots {
     static_assert(kMost >= kQuads);
     using SmallDots::SmallDots;
 };
-
-// VECS vectors of outputs: the codes and scales of some groups, and the sums so far.
-template <int VECS>
-struct Panel {
-    IntVec codes[kPanelGroups * kQuads][VECS];
-    Vec scale[kPanelGroups][VECS];
-    Vec sums[kGemmRows][VECS];
-};
-static_assert(sizeof(Panel<kVecs>) <= 256 * 1024);
 
 // The rows of w that are the outputs of one vector.
 template <class Format>
@@ -83,7 +70,7 @@ struct Rows {
 
     PANAMOE_INLINE Rows(const Byte *w, int64_t w_stride, int64_t count, int64_t at) : from(w + at), stride(w_stride) {
         if (at + kBlockBytes > w_stride || count < LANES) [[unlikely]] {
-            copy_rows(copy, from, stride, count, w_stride - at);
+            copy_rows(copy, from, stride, count, at < w_stride ? w_stride - at : 0);
             from = copy[0];
             stride = kBlockBytes;
         }
@@ -115,206 +102,140 @@ PANAMOE_INLINE void ask(const Byte *w, int64_t stride, int64_t at) {
         for (int64_t line = 0; line < BYTES; line += 64) prefetch<CACHE>(from + lane * stride + line);
 }
 
-template <bool ONCE, int64_t BYTES>
+template <int64_t BYTES>
 PANAMOE_INLINE void ask(bool near, const Byte *w, int64_t stride, int64_t at) {
-    if constexpr (!ONCE)
-        ask<Cache::kAll, BYTES>(w, stride, at);
-    else if (near)
+    if (near)
         ask<Cache::kFirst, BYTES>(w, stride, at);
     else
         ask<Cache::kSecond, BYTES>(w, stride, at);
 }
 
-// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs; what
-// is read ONCE need not be kept.
-template <bool ONCE, class Format>
+// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs.
+template <class Format>
 PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
     constexpr int64_t kStep = 128;
-    if (at % kStep == 0) ask<ONCE, kStep>(w.near, w.codes, w.stride, at + 1024);
+    if (at % kStep == 0) ask<kStep>(w.near, w.codes, w.stride, at + 1024);
     return Rows(w.codes, w.stride, w.count, at);
 }
 
-// Scales of groups [d / kGroup, ...) of n columns: to[stride * j] gets those of group j.
-template <bool ONCE, class Format>
-PANAMOE_INLINE void turn_scales(Vec *to, int64_t stride, const Outputs<Format> &w, int64_t d, int64_t n) {
-    int64_t groups = QuantizedRow::groups(n), at = d / kGroup * 4;
-    if (at % 64 == 0) ask<ONCE, 64>(w.near, w.scales, w.scale_stride, at + 128);
-    Rows rows(w.scales, w.scale_stride, w.count, at);
-    IntVec scales[LANES];
+// Columns as they lie in memory become vectors of the outputs' columns.
+PANAMOE_INLINE void turn(IntVec (&columns)[LANES], const Rows &rows) {
 #pragma GCC unroll 16
-    for (int64_t lane = 0; lane < LANES; lane++) scales[lane] = rows.load(lane);
-    transpose(scales);
-    for (int64_t j = 0; j < groups; j++) to[stride * j] = bits<Vec>(scales[j]);
+    for (int64_t lane = 0; lane < LANES; lane++) columns[lane] = rows.load(lane);
+    transpose(columns);
 }
 
-// Puts columns [d, d + n) of the outputs into the panel's vec-th vectors. The codes beyond n meet zeros in x.
-template <class Format, int VECS>
-void turn(Panel<VECS> &panel, int64_t vec, const Outputs<Format> &w, int64_t d, int64_t n) {
-    int64_t bytes = Format::bytes(n), at = Format::bytes(d);
-    auto *codes = &panel.codes[0][vec];
-    auto put = [&](BitVec vector) __attribute__((always_inline)) {
-        *codes = bits<IntVec>(vector);
-        codes += VECS;
-    };
-    for (int64_t b = 0; b < bytes; b += kBlockBytes) {
-        Rows block = codes_of<false>(w, at + b);
-        IntVec rows[LANES];
-#pragma GCC unroll 16
-        for (int64_t lane = 0; lane < LANES; lane++) rows[lane] = block.load(lane);
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int64_t i = 0; i < LANES; i++) {
-            if constexpr (kNibbles<Format>) {
-                put(bits<BitVec>(rows[i]) & 0x0f0f0f0fu);
-                put(bits<BitVec>(rows[i]) >> 4 & 0x0f0f0f0fu);
-            } else {
-                put(Format::kOffset == 128 ? bits<BitVec>(rows[i]) ^ 0x80808080u : bits<BitVec>(rows[i]));
-            }
-        }
+// Scales of kScaleGroups groups from column d on.
+template <class Format>
+PANAMOE_INLINE void turn_scales(IntVec (&scales)[kScaleGroups], const Outputs<Format> &w, int64_t d) {
+    int64_t at = d / kGroup * 4;
+    if (at % 64 == 0) ask<64>(w.near, w.scales, w.scale_stride, at + 128);
+    turn(scales, Rows(w.scales, w.scale_stride, w.count, at));
+}
+
+// Vectors of codes, as dot takes them, from a stored one; returns the place behind them.
+template <class Format>
+PANAMOE_INLINE IntVec *unpack(IntVec *codes, IntVec stored) {
+    auto some = bits<BitVec>(stored);
+    if constexpr (kNibbles<Format>) {
+        *codes++ = bits<IntVec>(some & 0x0f0f0f0fu);
+        *codes++ = bits<IntVec>(some >> 4 & 0x0f0f0f0fu);
+    } else {
+        *codes++ = bits<IntVec>(Format::kOffset == 128 ? some ^ 0x80808080u : some);
     }
-    turn_scales<false>(&panel.scale[0][vec], VECS, w, d, n);
+    return codes;
 }
 
-// Rows [row, row + ROWS) of the outputs [f, to), of at most LANES of them.
+// ROWS rows of x: of the same group of all of them.
+template <int ROWS>
+struct Groups {
+    const Byte *x[ROWS];
+
+    PANAMOE_INLINE Groups(const IntegerGemm &g, int64_t row) {
+        for (int r = 0; r < ROWS; r++) x[r] = g.x + (row + r) * g.x_stride;
+    }
+
+    PANAMOE_INLINE Vec scale(int r, int64_t at) const {
+        float value;
+        __builtin_memcpy(&value, x[r] + at + offsetof(QuantizedGroup, scale), sizeof value);
+        return broadcast(value);
+    }
+    PANAMOE_INLINE IntVec start(int r, int64_t at) const {
+        return IntVec{} + load_int(x[r] + at + offsetof(QuantizedGroup, start));
+    }
+    PANAMOE_INLINE IntVec quad(int r, int64_t at, int64_t i) const { return IntVec{} + load_int(x[r] + at + 4 * i); }
+};
+
+constexpr int64_t kGroupBytes = static_cast<int64_t>(sizeof(QuantizedGroup));
+
+PANAMOE_INLINE void store_outputs(float *y, Vec sums, int64_t left) {
+    if (left >= LANES)
+        store(y, sums);
+    else
+        store(y, sums, left);
+}
+
+// Adds to the sums of rows [row, row + ROWS) what a group of columns gives, which lies at bytes into a row of x.
 template <class Format, int ROWS>
-void stream_tile(const IntegerGemm &g, int64_t row, int64_t f, int64_t to) {
-    constexpr int64_t kBlockColumns = kNibbles<Format> ? 2 * kBlockBytes : kBlockBytes,
-                      kBlockGroups = kBlockColumns / kGroup;
-    static_assert((kBlockGroups - 1) * kGroup <= QuantizedRow::kBeyond);
-    Outputs<Format> w(g.w, f, to);
-    QuantizedRow x[ROWS];
-    for (int r = 0; r < ROWS; r++) x[r] = QuantizedRow(g.x + (row + r) * g.x_stride, g.w.D);
-    Vec sums[ROWS] = {};
-    for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
-        int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns, groups = QuantizedRow::groups(n);
-        Vec scale[kPanelGroups];
-        turn_scales<true>(scale, 1, w, d, n);
-        for (int64_t j = 0; j < groups; j += kBlockGroups) {
-            int64_t at = Format::bytes(d + j * kGroup), first = d / kGroup + j;
-            IntVec low[ROWS], high[ROWS];
-            for (int r = 0; r < ROWS; r++) {
-                const Byte *codes = x[r].codes + first * kGroup;
-                low[r] = bits<IntVec>(load(codes));
-                if constexpr (kNibbles<Format>) {
-                    IntVec more = bits<IntVec>(load(codes + kBlockBytes));
-                    high[r] = odd_lanes(low[r], more);
-                    low[r] = even_lanes(low[r], more);
-                }
-            }
-            IntVec products[ROWS][kQuarters];
-            Rows block = codes_of<true>(w, at);
-#pragma GCC unroll 4
-            for (int64_t q = 0; q < kQuarters; q++) {
-                IntVec quad[ROWS][4];
-#pragma GCC unroll 4
-                for (int64_t i = 0; i < 4; i++) {
-                    IntVec codes = block.load(4 * q + i);
-                    if constexpr (Format::kOffset == 128) codes = bits<IntVec>(bits<BitVec>(codes) ^ 0x80808080u);
-#pragma GCC unroll 4
-                    for (int r = 0; r < ROWS; r++) {
-                        if constexpr (kNibbles<Format>) {
-                            Dots<Format> dots(IntVec{});
-                            dots.add(codes & 0x0f0f0f0f, low[r]);
-                            dots.add(bits<IntVec>(bits<BitVec>(codes) >> 4) & 0x0f0f0f0f, high[r]);
-                            quad[r][i] = dots.total(IntVec{});
-                        } else {
-                            quad[r][i] = dot<Format::kOffset == 0>(IntVec{}, codes, low[r]);
-                        }
-                    }
-                }
-#pragma GCC unroll 4
-                for (int r = 0; r < ROWS; r++) products[r][q] = sum_quarters(quad[r]);
-            }
-#pragma GCC unroll 4
-            for (int r = 0; r < ROWS; r++) {
-                transpose_quarters(products[r]);
-#pragma GCC unroll 4
-                for (int64_t i = 0; i < kBlockGroups; i++) {
-                    if (i > 0 && j + i >= groups) break;
-                    constexpr int64_t kParts = kQuarters / kBlockGroups;
-                    IntVec sum = products[r][i * kParts] + x[r].start[first + i];
-                    if constexpr (kParts == 2) sum += products[r][i * kParts + 1];
-                    sums[r] = fused(__builtin_convertvector(sum, Vec), broadcast(x[r].scale[first + i]) * scale[j + i],
-                                    sums[r]);
-                }
-            }
-        }
-    }
-    for (int r = 0; r < ROWS; r++) {
-        float *y = g.y + (row + r) * g.y_stride + f;
-        if (to - f >= LANES)
-            store(y, sums[r]);
-        else
-            store(y, sums[r], to - f);
-    }
-}
-
-// Adds to the sums of rows [row, row + ROWS) what the panel's groups give.
-template <class Format, int ROWS, int VECS>
-void multiply_tile(Panel<VECS> &panel, const IntegerGemm &g, int64_t row, int64_t d, int64_t n) {
-    int64_t groups = QuantizedRow::groups(n);
-    const Byte *codes[ROWS];
-    const float *scale[ROWS];
-    const int32_t *start[ROWS];
-    Vec sums[ROWS][VECS];
-    for (int r = 0; r < ROWS; r++) {
-        QuantizedRow x(g.x + (row + r) * g.x_stride, g.w.D);
-        codes[r] = x.codes + d;
-        scale[r] = x.scale + d / kGroup;
-        start[r] = x.start + d / kGroup;
-        for (int v = 0; v < VECS; v++) sums[r][v] = panel.sums[row + r][v];
-    }
-    for (int64_t j = 0; j < groups; j++) {
-        Dots<Format> dots[ROWS][VECS];
+PANAMOE_INLINE void add_group(Vec *sums, const IntegerGemm &g, int64_t row, int64_t at, const IntVec *codes,
+                              Vec scale) {
+    Groups<ROWS> x(g, row);
+    Dots<Format> dots[ROWS];
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) dots[r] = Dots<Format>(x.start(r, at));
 #pragma GCC unroll 8
-            for (int v = 0; v < VECS; v++) dots[r][v] = Dots<Format>(IntVec{} + start[r][j]);
+    for (int64_t q = 0; q < kQuads; q++)
 #pragma GCC unroll 8
-        for (int64_t i = 0; i < kQuads; i++) {
-            IntVec w[VECS];
+        for (int r = 0; r < ROWS; r++) dots[r].add(codes[q], x.quad(r, at, q));
 #pragma GCC unroll 8
-            for (int v = 0; v < VECS; v++) w[v] = panel.codes[j * kQuads + i][v];
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                IntVec x = IntVec{} + load_int(codes[r] + (j * kQuads + i) * 4);
-#pragma GCC unroll 8
-                for (int v = 0; v < VECS; v++) dots[r][v].add(w[v], x);
-            }
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < VECS; v++) {
-            Vec scale_w = panel.scale[j][v];
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++)
-                sums[r][v] = fused(__builtin_convertvector(dots[r][v].total(IntVec{} + start[r][j]), Vec),
-                                   broadcast(scale[r][j]) * scale_w, sums[r][v]);
-        }
-    }
     for (int r = 0; r < ROWS; r++)
-        for (int v = 0; v < VECS; v++) panel.sums[row + r][v] = sums[r][v];
+        sums[row + r] =
+            fused(__builtin_convertvector(dots[r].total(x.start(r, at)), Vec), x.scale(r, at) * scale, sums[row + r]);
 }
 
-// Outputs [from, to), at most VECS vectors of them.
-template <class Format, int VECS>
-void multiply_panel(Panel<VECS> &panel, const IntegerGemm &g, int64_t from, int64_t to) {
-    int64_t vecs = (to - from + LANES - 1) / LANES;
-    __builtin_memset(panel.sums, 0, static_cast<size_t>(g.T) * sizeof panel.sums[0]);
-    for (int64_t d = 0; d < g.w.D; d += kPanelColumns) {
-        int64_t n = g.w.D - d < kPanelColumns ? g.w.D - d : kPanelColumns;
-        for (int64_t vec = 0; vec < vecs; vec++) turn(panel, vec, Outputs<Format>(g.w, from + vec * LANES, to), d, n);
-        each_row_tile(
-            g.T, [&](auto rows, int64_t row) { multiply_tile<Format, decltype(rows)::kValue>(panel, g, row, d, n); });
-    }
-    for (int64_t t = 0; t < g.T; t++)
-        for (int64_t vec = 0; vec < vecs; vec++) {
-            float *y = g.y + t * g.y_stride + from + vec * LANES;
-            int64_t left = to - from - vec * LANES;
-            if (left >= LANES)
-                store(y, panel.sums[t][vec]);
-            else
-                store(y, panel.sums[t][vec], left);
+// All rows of the outputs [f, to), of at most LANES of them: FEW rows, whose sums stay in registers, or, where that is
+// 0, any number, with sums in memory.
+template <class Format, int FEW>
+void multiply_outputs(const IntegerGemm &g, int64_t f, int64_t to, Vec *sums_T) {
+    // A group's codes are stored in so many vectors of columns: a part of a block of LANES, or some blocks.
+    constexpr int64_t kStored = Format::bytes(kGroup) / 4, kBlocks = LANES < kStored ? kStored / LANES : 1,
+                      kGroups = kBlocks * LANES / kStored;
+    Outputs<Format> w(g.w, f, to);
+    Vec few[FEW > 0 ? FEW : 1] = {};
+    Vec *sums = FEW > 0 ? few : sums_T;
+    if constexpr (FEW == 0) __builtin_memset(sums, 0, static_cast<size_t>(g.T) * sizeof *sums);
+    int64_t groups = QuantizedRow::groups(g.w.D);
+    for (int64_t from = 0; from < groups; from += kScaleGroups) {
+        int64_t end = groups - from < kScaleGroups ? groups : from + kScaleGroups;
+        IntVec scale[kScaleGroups];
+        turn_scales(scale, w, from * kGroup);
+        for (int64_t j = from; j < end; j += kGroups) {
+            IntVec stored[kBlocks][LANES];
+#pragma GCC unroll 2
+            for (int64_t b = 0; b < kBlocks; b++)
+                turn(stored[b], codes_of<Format>(w, j * Format::bytes(kGroup) + b * kBlockBytes));
+#pragma GCC unroll 4
+            for (int64_t i = 0; i < kGroups; i++) {
+                if (i > 0 && j + i >= end) break;
+                IntVec codes[kQuads], *next = codes;
+#pragma GCC unroll 8
+                for (int64_t v = i * kStored; v < (i + 1) * kStored; v++)
+                    next = unpack<Format>(next, stored[v / LANES][v % LANES]);
+                const IntVec *kept = codes;
+                // From memory, where registers do not hold them beside the sums; GCC would rather spill the sums.
+                if constexpr (FEW == 0 && LANES < 16) asm("" : "+r"(kept) : : "memory");
+                auto add = [&](auto rows, int64_t row) __attribute__((always_inline)) {
+                    add_group<Format, decltype(rows)::kValue>(sums, g, row, (j + i) * kGroupBytes, kept,
+                                                              bits<Vec>(scale[j + i - from]));
+                };
+                if constexpr (FEW > 0)
+                    add(Count<FEW>{}, 0);
+                else
+                    each_tile<kRows>(g.T, add);
+            }
         }
+    }
+    for (int64_t t = 0; t < (FEW > 0 ? FEW : g.T); t++) store_outputs(g.y + t * g.y_stride + f, sums[t], to - f);
 }
 
 // A group of values and its largest magnitude, as bits: among those, NaN is above infinity, and that above all others.
@@ -349,18 +270,15 @@ constexpr int32_t kInfinity = 0x7f800000;
 template <class Format>
 void quantize_row(Byte *row, const float *x, int64_t D) {
     int64_t groups = QuantizedRow::groups(D);
-    Byte *codes = row;
-    Byte *scales = row + groups * kGroup, *starts = scales + groups * 4;
-    for (int64_t j = 0; j < groups; j++, codes += kGroup, scales += 4, starts += 4) {
+    for (int64_t j = 0; j < groups; j++, row += kGroupBytes) {
         Group group(x + j * kGroup, D - j * kGroup < kGroup ? D - j * kGroup : kGroup);
         int32_t magnitude = group.magnitude();
         float largest;
         __builtin_memcpy(&largest, &magnitude, 4);
         float scale = magnitude < kInfinity ? largest / 127.0f : __builtin_nanf("");
-        __builtin_memcpy(scales, &scale, 4);
         if (!(scale > 0)) {
-            __builtin_memset(codes, 0, kGroup);
-            __builtin_memset(starts, 0, 4);
+            QuantizedGroup nothing = {.codes = {}, .scale = scale, .start = 0};
+            __builtin_memcpy(row, &nothing, sizeof nothing);
             continue;
         }
         IntVec total{}, all[Group::kVectors];
@@ -375,17 +293,18 @@ void quantize_row(Byte *row, const float *x, int64_t D) {
             all[i] = code;
         }
         static_assert(kNarrowed == kGroup);
-        store_narrow(codes, all);
+        store_narrow(row, all);
         int32_t start = -Format::kOffset * sum(total);
-        __builtin_memcpy(starts, &start, 4);
+        __builtin_memcpy(row + offsetof(QuantizedGroup, scale), &scale, sizeof scale);
+        __builtin_memcpy(row + offsetof(QuantizedGroup, start), &start, sizeof start);
         if constexpr (Format::bytes(2) == 1) {
             // Of eight columns the even ones, then the odd: as the halves of four bytes are multiplied.
             typedef Byte Columns __attribute__((vector_size(16)));
             for (int64_t i = 0; i < kGroup; i += 16) {
                 Columns c;
-                __builtin_memcpy(&c, codes + i, sizeof c);
+                __builtin_memcpy(&c, row + i, sizeof c);
                 c = __builtin_shufflevector(c, c, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-                __builtin_memcpy(codes + i, &c, sizeof c);
+                __builtin_memcpy(row + i, &c, sizeof c);
             }
         }
     }
@@ -407,22 +326,15 @@ void quantize(Byte *row, const float *x, int64_t D, int32_t format) {
 void gemm_integer(const IntegerGemm &g, int64_t from, int64_t to, void *scratch) {
     with_integer_format(g.w.format, [&](auto stored) {
         using Format = decltype(stored);
-        auto panels = [&](auto vecs) {
-            constexpr int kWide = decltype(vecs)::kValue;
-            for (int64_t f = from; f < to; f += kWide * LANES)
-                multiply_panel<Format>(*static_cast<Panel<kWide> *>(scratch), g, f,
-                                       to - f < kWide * LANES ? to : f + kWide * LANES);
-        };
-        if (g.T > kFewRows) {
-            panels(Count<kVecs>{});
-        } else if (g.T > kStreamRows) {
-            panels(Count<1>{});
-        } else {
-            for (int64_t f = from; f < to; f += LANES)
-                each_row_tile(g.T, [&](auto rows, int64_t row) {
-                    constexpr int kRows = decltype(rows)::kValue;
-                    if constexpr (kRows <= kStreamRows) stream_tile<Format, kRows>(g, row, f, to);
-                });
+        auto *sums = static_cast<Vec *>(scratch);
+        for (int64_t f = from; f < to; f += LANES) {
+            switch (g.T) {
+                case 1: multiply_outputs<Format, 1>(g, f, to, sums); break;
+                case 2: multiply_outputs<Format, 2>(g, f, to, sums); break;
+                case 3: multiply_outputs<Format, 3>(g, f, to, sums); break;
+                case 4: multiply_outputs<Format, 4>(g, f, to, sums); break;
+                default: multiply_outputs<Format, 0>(g, f, to, sums); break;
+            }
         }
     });
 }

@@ -49,25 +49,22 @@ struct Gemm {
     int64_t w_row;
 };
 
-// A row of x as products with integer formats want it: codes of whole groups of columns (the last padded with 0), in
-// the order in which the format's codes are multiplied, then for each group its scale and the int32 from which its sum
-// of products starts, which makes up for codes that are stored as unsigned.
+// A group of columns of x as products with integer formats want it: codes in the order in which the format's codes are
+// multiplied, padded with 0, their scale, and the integer from which the sum of products starts, which makes up for
+// codes that are stored as unsigned.
+struct QuantizedGroup {
+    signed char codes[kGroup];
+    float scale;
+    int32_t start;
+};
+
+// A row of x: its groups.
 struct QuantizedRow {
-    const Byte *codes;
-    const float *scale;
-    const int32_t *start;
-
-    QuantizedRow() = default;
-    QuantizedRow(const Byte *row, int64_t D)
-        : codes(row),
-          scale(reinterpret_cast<const float *>(row + groups(D) * kGroup)),
-          start(reinterpret_cast<const int32_t *>(scale + groups(D))) {}
-
-    static constexpr int64_t kBeyond = 128;  // bytes behind the last row that a kernel may read
-
     static int64_t groups(int64_t D) { return (D + kGroup - 1) / kGroup; }
     // From row to row: an odd number of cache lines, so that rows do not get into each other's way in the cache.
-    static int64_t stride(int64_t D) { return ((groups(D) * (kGroup + 8) + 63) / 64 | 1) * 64; }
+    static int64_t stride(int64_t D) {
+        return ((groups(D) * static_cast<int64_t>(sizeof(QuantizedGroup)) + 63) / 64 | 1) * 64;
+    }
 };
 
 // y[row] = w x[row] for T rows of y, and of x, which is quantised.

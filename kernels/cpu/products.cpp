@@ -37,7 +37,7 @@ void multiply_integers(pm_context *ctx, const char *operation, const std::vector
             some.push_back({block.y, nullptr, block.y_stride, stride, block.T, block.w});
             rows += block.T;
         }
-        Byte *quantized = ctx->rows.of(operation, rows * stride + QuantizedRow::kBeyond);
+        Byte *quantized = ctx->rows.of(operation, rows * stride);
         for (int64_t row = 0; IntegerGemm & block : some) {
             block.x = quantized + row * stride;
             row += block.T;

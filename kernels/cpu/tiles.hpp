@@ -124,19 +124,16 @@ struct Count {
     static constexpr int kValue = N;
 };
 
-// Calls body(Count<n>, row) for tiles of at most kTileRows rows that cover [0, rows).
+// Calls body(Count<n>, row) for tiles of at most MOST rows that cover [row, rows).
+template <int MOST, class Body>
+PANAMOE_INLINE void each_tile(int64_t rows, Body body, int64_t row = 0) {
+    for (; row + MOST <= rows; row += MOST) body(Count<MOST>{}, row);
+    if constexpr (MOST > 1) each_tile<MOST - 1>(rows, body, row);
+}
+
 template <class Body>
 PANAMOE_INLINE void each_row_tile(int64_t rows, Body body) {
-    int64_t r = 0;
-    for (; r + kTileRows <= rows; r += kTileRows) body(Count<kTileRows>{}, r);
-    switch (rows - r) {
-        case 5: return body(Count<5>{}, r);
-        case 4: return body(Count<4>{}, r);
-        case 3: return body(Count<3>{}, r);
-        case 2: return body(Count<2>{}, r);
-        case 1: return body(Count<1>{}, r);
-        default: return;
-    }
+    each_tile<kTileRows>(rows, body);
 }
 
 // Rows of w that stay in the first cache, a strip of columns wide.

@@ -304,34 +304,6 @@ PANAMOE_INLINE void transpose(IntVec (&rows)[LANES]) {
     }
 }
 
-// Lane 4 j + i of the result is the sum of quarter j of v[i].
-PANAMOE_INLINE IntVec sum_quarters(const IntVec (&v)[4]) {
-    IntVec sums01 = low_pairs(v[0], v[1]) + high_pairs(v[0], v[1]);
-    IntVec sums23 = low_pairs(v[2], v[3]) + high_pairs(v[2], v[3]);
-    return low_halves(sums01, sums23) + high_halves(sums01, sums23);
-}
-
-// Lanes 0, 2, 4, ... of a and then b; 1, 3, 5, ...
-PANAMOE_INLINE IntVec even_lanes(IntVec a, IntVec b) {
-#if PANAMOE_LANES == 16
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif PANAMOE_LANES == 8
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
-#endif
-}
-
-PANAMOE_INLINE IntVec odd_lanes(IntVec a, IntVec b) {
-#if PANAMOE_LANES == 16
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#elif PANAMOE_LANES == 8
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
-#endif
-}
-
 // ---- Weights as they are stored ----
 
 // Where weights are asked to ahead of their use.
