@@ -13,7 +13,7 @@ namespace {
 // Up to two tiles of rows decode each weight once for each tile: the second time it comes from the cache, where this
 // many outputs of a model's width have room.
 constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
-constexpr int64_t kAhead = 1024, kStep = 128;
+constexpr int64_t kStep = 128;
 
 // Columns of a panel, a multiple of every block edge. A panel lies in the first cache, beside the rows of a tile.
 constexpr int64_t kPanel = 256, kRowsAhead = 8;
@@ -27,9 +27,10 @@ static_assert(sizeof(Panel) <= 256 * 1024 && kGemmOutputs % kTileOutputs == 0 &&
 // Asks for the kStep bytes of each row that this tile reads kAhead bytes later; at the end of its rows for the
 // beginning of the next tile's. An address beyond the matrix does no harm. The processor does not see by itself that
 // several rows are walked side by side, and decoding FP8 takes so many instructions that its window does not reach far
-// ahead.
+// ahead. The second cache has room for what is asked for earlier.
 template <int OUTPUTS, Cache CACHE>
 PANAMOE_INLINE void ask_ahead(const Byte *w, int64_t stride, int64_t at) {
+    constexpr int64_t kAhead = CACHE == Cache::kSecond ? 2048 : 1024;
     const Byte *later = w + kAhead + (at + kAhead < stride ? 0 : (OUTPUTS - 1) * stride);
 #pragma GCC unroll 8
     for (int o = 0; o < OUTPUTS; o++)
