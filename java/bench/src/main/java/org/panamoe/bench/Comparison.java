@@ -11,18 +11,21 @@ import tools.jackson.databind.JsonNode;
  * @param unit of first and other: "tokens/s", of kernels "calls/s"
  * @param ratio the other run's by the first one's
  * @param low of the ratio, if both medians lie where their intervals make it lowest
+ * @param enough samples of both, without which nothing is judged
  */
-public record Comparison(String what, String unit, double first, double other, double ratio, double low, double high) {
+public record Comparison(
+        String what, String unit, double first, double other, double ratio, double low, double high, boolean enough) {
     private static final List<String> PARAMETERS = List.of(
             "name", "shape", "layers", "dense", "experts", "vocab", "sizes", "weights", "rows", "batch", "depth",
             "prompt", "caches", "threads", "isa");
 
     /** Slower by more than {@code share} (0.05 is 5 %), whatever lies in the intervals. */
     public boolean slower(double share) {
-        return high < 1 - share;
+        return enough && high < 1 - share;
     }
 
     public String verdict() {
+        if (!enough) return "too few samples";
         return high < 1 ? "slower" : low > 1 ? "faster" : "no change shown";
     }
 
@@ -58,7 +61,8 @@ public record Comparison(String what, String unit, double first, double other, d
                 rows / other.median(),
                 first.median() / other.median(),
                 first.low() / other.high(),
-                first.high() / other.low());
+                first.high() / other.low(),
+                first.enough() && other.enough());
     }
 
     private static List<JsonNode> results(JsonNode report) {

@@ -25,6 +25,11 @@ public record Samples(List<Double> seconds) {
         return seconds.get(Math.min(seconds.size() - 1, (int) Math.ceil(middle() + reach())));
     }
 
+    /** Whether {@link #low} and {@link #high} mean what they say: of fewer than six not even the smallest and the largest do. */
+    public boolean enough() {
+        return seconds.size() >= 6;
+    }
+
     private double middle() {
         return (seconds.size() - 1) / 2.0;
     }

@@ -73,6 +73,11 @@ class BenchTest {
         return result.path("samples").path(i).asDouble();
     }
 
+    private static void samples(ObjectNode result, int count, double seconds) {
+        var samples = result.putArray("samples");
+        for (int i = 0; i < count; i++) samples.add(seconds);
+    }
+
     @Test
     void comparesReports() throws IOException {
         Path first = folder.resolve("a.json"), other = folder.resolve("b.json"), broken = folder.resolve("c.json");
@@ -80,8 +85,15 @@ class BenchTest {
         var report = (ObjectNode) JsonMapper.shared().readTree(Files.readAllBytes(first));
         var result = (ObjectNode) report.path("results").path(0);
         double seconds = result.path("samples").path(0).asDouble();
-        result.putArray("samples").add(1.2 * seconds);
+        samples(result, 5, 1.2 * seconds);
         Files.writeString(other, report.toString());
+        var few = Run.of("bench", "compare", first.toString(), other.toString());
+        assertThat(few.code()).isZero();
+        assertThat(few.out()).contains("too few samples");
+        samples(result, 6, 1.2 * seconds);
+        Files.writeString(other, report.toString());
+        samples(result, 6, seconds);
+        Files.writeString(first, report.toString());
         var same = Run.of("bench", "compare", first.toString(), first.toString());
         assertThat(same.code()).isZero();
         assertThat(same.out()).contains("x 1.000", "no change shown");
