@@ -10,8 +10,8 @@
 namespace panamoe::PANAMOE_ISA {
 namespace {
 
-// Up to two tiles of rows decode each weight once for each tile: the second time it comes from the cache, where this
-// many outputs of a model's width have room.
+// Up to two tiles of rows, alike if possible, decode each weight once for each: the second time it comes from the
+// cache, where this many outputs of a model's width have room.
 constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
 constexpr int64_t kStep = 128;
 
@@ -43,7 +43,7 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
     Vec acc[ROWS][OUTPUTS] = {};
     int64_t stride = Format::bytes(g.w.D);
     const float *x = g.x + row * g.x_stride;
-    constexpr bool kOnce = ROWS < kTileRows;  // after a full tile may follow another
+    bool once = g.T < kTileRows;  // of more rows, another tile may follow
     each_block<Format, OUTPUTS>(g.w, g.w_row + f, 0, g.w.D, [&](auto reader, int64_t d, int64_t n) {
         constexpr int64_t step = kStep / Format::bytes(1);
         static_assert(Format::kBlock == 0 || Format::kBlock == step);
@@ -51,12 +51,12 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
         int64_t at = 0;
         for (; at + step <= n; at += step) {
             const Byte *here = w + Format::bytes(at);
-            if constexpr (!kOnce)
-                ask_ahead<OUTPUTS, Cache::kAll>(here, stride, Format::bytes(d + at));
-            else if (g.w.near)
+            if (!g.w.near)
+                ask_ahead<OUTPUTS, Cache::kSecond>(here, stride, Format::bytes(d + at));
+            else if (once)
                 ask_ahead<OUTPUTS, Cache::kFirst>(here, stride, Format::bytes(d + at));
             else
-                ask_ahead<OUTPUTS, Cache::kSecond>(here, stride, Format::bytes(d + at));
+                ask_ahead<OUTPUTS, Cache::kAll>(here, stride, Format::bytes(d + at));
             multiply(acc, x + d + at, g.x_stride, here, stride, reader, step);
         }
         if (at < n) [[unlikely]]
@@ -138,8 +138,10 @@ void gemm(const Gemm &g, int64_t from, int64_t to, void *scratch) {
             int64_t end = to - f < step ? to : f + step;
             if constexpr (!kInteger<Format>) {
                 if (few) {
-                    each_row_tile(g.T,
-                                  [&](auto rows, int64_t r) { stream<Format, decltype(rows)::kValue>(g, r, f, end); });
+                    int64_t half = g.T > kTileRows ? (g.T + 1) / 2 : g.T;
+                    auto tile = [&](auto rows, int64_t r) { stream<Format, decltype(rows)::kValue>(g, r, f, end); };
+                    each_row_tile(half, tile);
+                    each_row_tile(g.T, tile, half);
                     continue;
                 }
             }
