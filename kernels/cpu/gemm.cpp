@@ -1,28 +1,39 @@
 // gemm and grouped_gemm, but for the integer formats, and mla_output: y[t][f] = sum over d of w[f][d] * x[t][d].
 //
-// Few rows: bound by memory, F * D weights pass once; each weight vector is decoded in registers for a tile of rows.
-// Many rows: bound by arithmetic, 2 * T * F * D operations; a panel of kGemmOutputs x kPanel weights is decoded once
-// into the cache and used for up to kGemmRows rows, tile by tile, and partial sums wait in memory between panels.
-// Either way an output has one accumulator vector, lane l sums d = l, l + LANES, ... in ascending order, and the lanes
-// are added by one tree: same bits. A piece is a block of rows x a block of outputs; pieces share nothing.
+// Few rows: bound by memory, F * D weights pass once; each weight vector is decoded in registers for a tile of rows,
+// and the next tile finds it in the cache. Many rows: bound by arithmetic, 2 * T * F * D operations; where decoding for
+// each tile costs more, a panel of kPanelOutputs x kPanel weights is decoded once into the cache and used for up to
+// kGemmRows rows, tile by tile, and partial sums wait in memory between panels. Either way an output has one
+// accumulator vector, lane l sums d = l, l + LANES, ... in ascending order, and the lanes are added by one tree: same
+// bits. A piece is a block of rows x a block of outputs; pieces share nothing.
 #include "tiles.hpp"
 
 namespace panamoe::PANAMOE_ISA {
 namespace {
 
-// Up to two tiles of rows, alike if possible, decode each weight once for each: the second time it comes from the
-// cache, where this many outputs of a model's width have room.
-constexpr int64_t kStreamRows = 8, kStreamOutputs = 24;
+// Rows up to which each tile of them decodes for itself. BF16: any number, a shift costs less than what panels ask of
+// the cache. F32 needs no decoding, but twice as much of the cache. The integer formats, decoded for mla_output: never.
+template <class Format>
+constexpr int64_t kStreamRows = 0;
+template <>
+constexpr int64_t kStreamRows<Bf16> = kGemmRows;
+template <>
+constexpr int64_t kStreamRows<F32> = int64_t{3} * kTileRows;
+template <>
+constexpr int64_t kStreamRows<F8E4M3Block128> = LANES == 16 ? 10 : 8;
+
+constexpr int64_t kStreamOutputs = 24;  // whose weights, of a model's width, stay in the second cache for the next tile
 constexpr int64_t kStep = 128;
 
 // Columns of a panel, a multiple of every block edge. A panel lies in the first cache, beside the rows of a tile.
-constexpr int64_t kPanel = 256, kRowsAhead = 8;
+constexpr int64_t kPanel = 512, kPanelOutputs = 12, kRowsAhead = 8;
 
 struct Panel {
-    alignas(64) float w[kGemmOutputs][kPanel];
-    Vec sums[kGemmRows][kGemmOutputs];
+    alignas(64) float w[kPanelOutputs][kPanel];
+    Vec sums[kGemmRows][kPanelOutputs];
 };
-static_assert(sizeof(Panel) <= 256 * 1024 && kGemmOutputs % kTileOutputs == 0 && kPanel % LANES == 0);
+static_assert(sizeof(Panel) <= 256 * 1024 && kPanelOutputs % kTileOutputs == 0 && kGemmOutputs % kPanelOutputs == 0 &&
+              kPanel % LANES == 0);
 
 // Asks for the kStep bytes of each row that this tile reads kAhead bytes later; at the end of its rows for the
 // beginning of the next tile's. An address beyond the matrix does no harm. The processor does not see by itself that
@@ -121,7 +132,7 @@ void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
             multiply_panel<false>(g, panel, rounded, d, n);
     }
     for (int64_t r = 0; r < g.T; r++) {
-        float y_O[kGemmOutputs];
+        float y_O[kPanelOutputs];
         sum_each(panel.sums[r], y_O);
         __builtin_memcpy(g.y + r * g.y_stride + from, y_O, static_cast<size_t>(outputs) * sizeof(float));
     }
@@ -132,21 +143,26 @@ void reuse(const Gemm &g, int64_t from, int64_t to, Panel &panel) {
 void gemm(const Gemm &g, int64_t from, int64_t to, void *scratch) {
     with_format(g.w.format, [&](auto format) {
         using Format = decltype(format);
-        bool few = g.T <= kStreamRows && !kInteger<Format>;  // only mla_output decodes integers
-        int64_t step = few ? kStreamOutputs : kGemmOutputs;
-        for (int64_t f = from; f < to; f += step) {
-            int64_t end = to - f < step ? to : f + step;
-            if constexpr (!kInteger<Format>) {
-                if (few) {
-                    int64_t half = g.T > kTileRows ? (g.T + 1) / 2 : g.T;
-                    auto tile = [&](auto rows, int64_t r) { stream<Format, decltype(rows)::kValue>(g, r, f, end); };
-                    each_row_tile(half, tile);
-                    each_row_tile(g.T, tile, half);
-                    continue;
-                }
+        constexpr int64_t kFew = kStreamRows<Format>;
+        if constexpr (kFew > 0) {
+            if (g.T <= kFew) {
+                // As few tiles as there must be, all alike.
+                int64_t tiles = (g.T + kTileRows - 1) / kTileRows, rows = (g.T + tiles - 1) / tiles;
+                for (int64_t f = from; f < to; f += kStreamOutputs)
+                    for (int64_t row = 0; row < g.T; row += rows)
+                        each_tile<kTileRows>(
+                            row + rows < g.T ? row + rows : g.T,
+                            [&](auto count, int64_t r) {
+                                stream<Format, decltype(count)::kValue>(
+                                    g, r, f, to - f < kStreamOutputs ? to : f + kStreamOutputs);
+                            },
+                            row);
+                return;
             }
-            reuse<Format>(g, f, end, *static_cast<Panel *>(scratch));
         }
+        if constexpr (kFew < kGemmRows)
+            for (int64_t f = from; f < to; f += kPanelOutputs)
+                reuse<Format>(g, f, to - f < kPanelOutputs ? to : f + kPanelOutputs, *static_cast<Panel *>(scratch));
     });
 }
 

@@ -132,8 +132,8 @@ PANAMOE_INLINE void each_tile(int64_t rows, Body body, int64_t row = 0) {
 }
 
 template <class Body>
-PANAMOE_INLINE void each_row_tile(int64_t rows, Body body, int64_t row = 0) {
-    each_tile<kTileRows>(rows, body, row);
+PANAMOE_INLINE void each_row_tile(int64_t rows, Body body) {
+    each_tile<kTileRows>(rows, body);
 }
 
 // Rows of w that stay in the first cache, a strip of columns wide.
