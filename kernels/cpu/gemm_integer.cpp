@@ -113,7 +113,7 @@ PANAMOE_INLINE void ask(bool near, const Byte *w, int64_t stride, int64_t at) {
 // kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs.
 template <class Format>
 PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
-    constexpr int64_t kStep = 128;
+    constexpr int64_t kStep = 64;
     if (at % kStep == 0) ask<kStep>(w.near, w.codes, w.stride, at + 1024);
     return Rows(w.codes, w.stride, w.count, at);
 }
