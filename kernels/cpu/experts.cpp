@@ -129,7 +129,7 @@ void multiply_block(pm_context *ctx, const Grouped &g, float *y, int64_t y_strid
     if (g.size.integer) {
         Matrix part = w;
         part.data += from * bytes_of_row(g.size, w.D);
-        part.scale += from * QuantizedRow::groups(w.D) * static_cast<int64_t>(sizeof(float));
+        part.scale += from * QuantizedRow::groups(w.D) * kGroupScaleBytes;
         ctx->isa->gemm_integer({y, static_cast<const Byte *>(block.x), y_stride, g.stride(), block.rows, part}, 0,
                                to - from, ctx->scratch_of(thread));
     } else {

@@ -32,8 +32,13 @@ struct Bf16 {
 // codes included (they become subnormal floats). Multiplying by scale * 2^120 rounds the same real number as the
 // definition does, once. That fails for the two NaN codes, and for scales that leave the range: such blocks take Exact.
 struct F8E4M3Block128 {
-    static constexpr int64_t kBlock = 128, kBlockRows = 128;
+    static constexpr int64_t kBlock = 128, kBlockRows = 128, kScaleBytes = 4;
     static constexpr int64_t bytes(int64_t n) { return n; }
+    static float scale(const Byte *from) {
+        float value;
+        __builtin_memcpy(&value, from, sizeof value);
+        return value;
+    }
     static constexpr float k2to120 = 0x1p120f;
 
     struct Plain {
@@ -94,8 +99,16 @@ struct F8E4M3Block128 {
 // The integer formats: w = code * scale, rounded once to fp32. gemm_integer.cpp multiplies the codes themselves; what
 // stands here is for the functions that decode.
 struct Int8 {
-    static constexpr int64_t kBlock = kGroup, kBlockRows = 1;
+    static constexpr int64_t kBlock = kGroup, kBlockRows = 1, kScaleBytes = kGroupScaleBytes;
     static constexpr int64_t bytes(int64_t n) { return n; }
+    static float scale(const Byte *from) {
+        uint16_t high;
+        __builtin_memcpy(&high, from, sizeof high);
+        uint32_t bits = uint32_t{high} << 16;
+        float value;
+        __builtin_memcpy(&value, &bits, sizeof value);
+        return value;
+    }
     // gemm_integer stores codes so that they are the unsigned operand of a product, where it is an instruction.
     static constexpr int32_t kOffset = kUnsignedBytes ? 128 : 0;
 
@@ -118,8 +131,9 @@ struct Int8 {
 };
 
 struct Int4 {
-    static constexpr int64_t kBlock = kGroup, kBlockRows = 1;
+    static constexpr int64_t kBlock = kGroup, kBlockRows = 1, kScaleBytes = kGroupScaleBytes;
     static constexpr int64_t bytes(int64_t n) { return (n + 1) / 2; }
+    static float scale(const Byte *from) { return Int8::scale(from); }
     static constexpr int32_t kOffset = 8;  // as they are stored
 
     struct Reader {
@@ -197,14 +211,12 @@ PANAMOE_INLINE void each_block(const Matrix &w, int64_t f, int64_t from, int64_t
         body(Format{}, from, to - from);
     else {
         constexpr int64_t block = Format::kBlock;
-        const Byte *scales = w.scale + f / Format::kBlockRows * ((w.D + block - 1) / block) * 4;
+        const Byte *scales = w.scale + f / Format::kBlockRows * ((w.D + block - 1) / block) * Format::kScaleBytes;
         for (int64_t d = from; d < to;) {
             int64_t end = (d / block + 1) * block;
             int64_t n = (end < to ? end : to) - d;
-            float scale;
-            __builtin_memcpy(&scale, scales + d / block * 4, 4);
             Format::template with_reader<ROWS>(
-                scale, weights<Format>(w, f, d), Format::bytes(w.D),
+                Format::scale(scales + d / block * Format::kScaleBytes), weights<Format>(w, f, d), Format::bytes(w.D),
                 n, [&](auto reader) __attribute__((always_inline)) { body(reader, d, n); });
             d += n;
         }
@@ -225,12 +237,9 @@ void decode(float *to_D, const Matrix &w, int64_t f, int64_t from, int64_t to) {
     int64_t begin = from;
     if constexpr (kInteger<Format>) {
         const Byte *data = weights<Format>(w, f, from);
-        const Byte *scales = w.scale + (f * QuantizedRow::groups(w.D) + from / kGroup) * 4;
-        for (; from + kGroup <= to; from += kGroup, data += Format::bytes(kGroup), scales += 4) {
-            float scale;
-            __builtin_memcpy(&scale, scales, sizeof scale);
-            typename Format::Reader{broadcast(scale)}.read_group(to_D + (from - begin), data);
-        }
+        const Byte *scales = w.scale + (f * QuantizedRow::groups(w.D) + from / kGroup) * kGroupScaleBytes;
+        for (; from + kGroup <= to; from += kGroup, data += Format::bytes(kGroup), scales += kGroupScaleBytes)
+            typename Format::Reader{broadcast(Format::scale(scales))}.read_group(to_D + (from - begin), data);
     }
     each_block<Format, 1>(w, f, from, to, [&](auto reader, int64_t d, int64_t n) {
         const Byte *data = weights<Format>(w, f, d);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kRows = 4;                               // multiplied at once
 constexpr int64_t kQuads = kGroup / 4;                 // vectors of codes in a group
-constexpr int64_t kScaleGroups = LANES;                // as many as turning their scales takes at once
+constexpr int64_t kScaleGroups = 2 * LANES;            // as many as turning their scales takes at once
 static_assert(kGemmRows * sizeof(Vec) <= 256 * 1024);  // sums, in a thread's scratch
 
 template <class Format>
@@ -44,7 +44,7 @@ struct Outputs {
 
     Outputs(const Matrix &w, int64_t f, int64_t to) {
         stride = Format::bytes(w.D);
-        scale_stride = QuantizedRow::groups(w.D) * 4;
+        scale_stride = QuantizedRow::groups(w.D) * kGroupScaleBytes;
         codes = w.data + f * stride;
         scales = w.scale + f * scale_stride;
         count = to - f < LANES ? to - f : LANES;
@@ -125,10 +125,10 @@ PANAMOE_INLINE void turn(IntVec (&columns)[LANES], const Rows &rows) {
     transpose(columns);
 }
 
-// Scales of kScaleGroups groups from column d on.
+// Scales of kScaleGroups groups from group on: the even ones in the low halves of lanes.
 template <class Format>
-PANAMOE_INLINE void turn_scales(IntVec (&scales)[kScaleGroups], const Outputs<Format> &w, int64_t d) {
-    int64_t at = d / kGroup * 4;
+PANAMOE_INLINE void turn_scales(IntVec (&scales)[LANES], const Outputs<Format> &w, int64_t group) {
+    int64_t at = group * kGroupScaleBytes;
     if (at % 64 == 0) ask<64>(w.near, w.scales, w.scale_stride, at + 128);
     turn(scales, Rows(w.scales, w.scale_stride, w.count, at));
 }
@@ -207,8 +207,8 @@ void multiply_outputs(const IntegerGemm &g, int64_t f, int64_t to, Vec *sums_T) 
     int64_t groups = QuantizedRow::groups(g.w.D);
     for (int64_t from = 0; from < groups; from += kScaleGroups) {
         int64_t end = groups - from < kScaleGroups ? groups : from + kScaleGroups;
-        IntVec scale[kScaleGroups];
-        turn_scales(scale, w, from * kGroup);
+        IntVec scales[LANES];
+        turn_scales(scales, w, from);
         for (int64_t j = from; j < end; j += kGroups) {
             IntVec stored[kBlocks][LANES];
 #pragma GCC unroll 2
@@ -224,9 +224,10 @@ void multiply_outputs(const IntegerGemm &g, int64_t f, int64_t to, Vec *sums_T) 
                 const IntVec *kept = codes;
                 // From memory, where registers do not hold them beside the sums; GCC would rather spill the sums.
                 if constexpr (FEW == 0 && LANES < 16) asm("" : "+r"(kept) : : "memory");
+                BitVec pair = bits<BitVec>(scales[(j + i - from) / 2]);
+                Vec scale = bits<Vec>(pair << ((j + i - from) % 2 == 0 ? 16 : 0) & 0xffff0000u);
                 auto add = [&](auto rows, int64_t row) __attribute__((always_inline)) {
-                    add_group<Format, decltype(rows)::kValue>(sums, g, row, (j + i) * kGroupBytes, kept,
-                                                              bits<Vec>(scale[j + i - from]));
+                    add_group<Format, decltype(rows)::kValue>(sums, g, row, (j + i) * kGroupBytes, kept, scale);
                 };
                 if constexpr (FEW > 0)
                     add(Count<FEW>{}, 0);

@@ -18,8 +18,8 @@ struct FormatSize {
     bool integer;
 };
 
-// Columns that share a scale in the integer formats, and in the rows that are quantised for them.
-constexpr int64_t kGroup = 32;
+// Columns that share a scale in the integer formats, and in the rows that are quantised for them; bytes of the former.
+constexpr int64_t kGroup = 32, kGroupScaleBytes = 2;
 
 // A weight matrix [F, D] as the checkpoint stores it.
 struct Matrix {

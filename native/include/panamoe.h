@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 #define PM_API __attribute__((visibility("default")))
-#define PM_ABI 4
+#define PM_ABI 5
 
 enum pm_status { PM_OK = 0, PM_FAILED = 1 };
 
@@ -54,9 +54,9 @@ enum pm_type { PM_F32 = 0 };
  * [ceil(F/128), ceil(D/128)]; w[f][d] = e4m3(code[f][d]) * scale[f/128][d/128] in fp32. The last block of a ragged
  * dimension is short.
  * PM_W_INT8: codes of one signed byte [F, D]. PM_W_INT4: codes of half a byte, each stored as code + 8, in bytes
- * [F, ceil(D/2)]; the low half is the even column. Both have fp32 scales [F, ceil(D/32)], one for each row and group of
- * 32 columns, of which the last may be short; w[f][d] = code[f][d] * scale[f][d/32] in fp32. pm_gemm and
- * the grouped functions do not decode them: see pm_gemm. */
+ * [F, ceil(D/2)]; the low half is the even column. Both have bfloat16 scales [F, ceil(D/32)], one for each row and
+ * group of 32 columns, of which the last may be short; w[f][d] = code[f][d] * scale[f][d/32] in fp32. pm_gemm and the
+ * grouped functions do not decode them: see pm_gemm. */
 enum pm_format { PM_W_F32 = 0, PM_W_BF16 = 1, PM_W_F8_E4M3_B128 = 2, PM_W_INT8 = 3, PM_W_INT4 = 4 };
 
 /* How a row [X] of the latent cache is stored, its values behind each other. PM_CACHE_F32: X floats. PM_CACHE_BF16: X

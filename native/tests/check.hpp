@@ -157,7 +157,7 @@ struct Weight {
         stored.resize(static_cast<size_t>(F * row_bytes(format, D) + 1));
         int64_t scale_D = (D + 127) / 128;
         if (integer()) {
-            scales.resize(static_cast<size_t>(F * groups() * 4 + 1));
+            scales.resize(static_cast<size_t>(F * groups() * 2 + 1));
             for (int64_t i = 0; i < F * groups(); i++)
                 set_scale(i, (random.below(8) == 0 ? -1.0f : 1.0f) * size *
                                  static_cast<float>(0.001 + random.uniform() * 0.01));
@@ -208,12 +208,23 @@ struct Weight {
     }
 
     float group_scale(int64_t f, int64_t group) const {
+        uint16_t half;
+        std::memcpy(&half, &scales[static_cast<size_t>(1 + 2 * (f * groups() + group))], 2);
+        uint32_t bits = uint32_t{half} << 16;
         float scale;
-        std::memcpy(&scale, &scales[static_cast<size_t>(1 + 4 * (f * groups() + group))], 4);
+        std::memcpy(&scale, &bits, 4);
         return scale;
     }
 
-    void set_scale(int64_t i, float scale) { std::memcpy(&scales[static_cast<size_t>(1 + 4 * i)], &scale, 4); }
+    int64_t scale_bytes() const { return integer() ? 2 : 4; }
+
+    // Of an integer format, the bfloat16 towards zero.
+    void set_scale(int64_t i, float scale) {
+        uint32_t bits;
+        std::memcpy(&bits, &scale, 4);
+        if (integer()) bits >>= 16;
+        std::memcpy(&scales[static_cast<size_t>(1 + scale_bytes() * i)], &bits, static_cast<size_t>(scale_bytes()));
+    }
 
     // value_FD from what is stored: by the definition in panamoe.h.
     void define() {

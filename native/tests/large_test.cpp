@@ -48,10 +48,11 @@ void test_weights() {
         Weight last(format, kLast, D, random);
         int64_t row = Weight::row_bytes(format, D), F = kBeyond / row / 128 * 128 + kLast;
         int64_t block = format == PM_W_F8_E4M3_B128 ? 128 : 32, rows = block == 128 ? 128 : 1;
-        Zeros<uint8_t> data(F * row), scale((F + rows - 1) / rows * (D / block) * 4);
+        Zeros<uint8_t> data(F * row), scale((F + rows - 1) / rows * (D / block) * last.scale_bytes());
         std::memcpy(data + (F - kLast) * row, last.data(), static_cast<size_t>(kLast * row));
         if (last.scale() != nullptr)
-            std::memcpy(scale + (F - kLast) / rows * (D / block) * 4, last.scale(), last.scales.size() - 1);
+            std::memcpy(scale + (F - kLast) / rows * (D / block) * last.scale_bytes(), last.scale(),
+                        last.scales.size() - 1);
         std::vector<float> x = random.normals(D), y(static_cast<size_t>(F)), expected(kLast);
         std::string what = std::string("large weights ") + format_name(format);
         const void *scales = last.scale() == nullptr ? nullptr : static_cast<void *>(scale);

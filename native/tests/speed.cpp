@@ -25,7 +25,8 @@ struct Experts {
 };
 
 // Random codes and scales, as a checkpoint has them: near normal, the largest of a block at 448.
-Experts experts(int32_t format, int32_t D, int32_t F, std::vector<uint8_t> &memory, const std::vector<float> &scales) {
+Experts experts(int32_t format, int32_t D, int32_t F, std::vector<uint8_t> &memory,
+                const std::vector<uint16_t> &scales) {
     int64_t bytes = F * Weight::row_bytes(format, D);
     Random random(1);
     std::vector<uint8_t> sample(1 << 20);
@@ -98,7 +99,7 @@ double seconds(const Context &context, const Experts &experts, int threads, int3
 int main(int argc, char **argv) {
     std::string isa = argc > 1 ? std::string(" isa=") + argv[1] : "";
     std::vector<uint8_t> memory(kBytes);
-    std::vector<float> scales(kBytes / 16, 0.0004f);
+    std::vector<uint16_t> scales(kBytes / 16, 0x39d2);  // 0.0004 in bfloat16, and two of them as a float
     for (int32_t format : {PM_W_F32, PM_W_BF16, PM_W_F8_E4M3_B128, PM_W_INT8, PM_W_INT4})
         for (auto [D, F] : {std::pair{7168, 2048}, {2048, 7168}}) {
             bool wanted = argc < 3;
@@ -106,7 +107,7 @@ int main(int argc, char **argv) {
             if (!wanted) continue;
             Experts all = experts(format, D, F, memory, scales);
             double bytes =
-                static_cast<double>(F * Weight::row_bytes(format, D) + (integer(format) ? int64_t{D} / 8 * F : 0));
+                static_cast<double>(F * Weight::row_bytes(format, D) + (integer(format) ? int64_t{D} / 16 * F : 0));
             for (int threads : {1, 2}) {
                 Context context("threads=" + std::to_string(threads) + isa);
                 if (context.status != PM_OK) return std::printf("%s\n", context.error()), 1;

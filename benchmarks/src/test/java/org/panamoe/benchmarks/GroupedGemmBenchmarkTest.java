@@ -29,8 +29,8 @@ class GroupedGemmBenchmarkTest {
                 case F32 -> 256 * 128 * 4;
                 case BF16 -> 256 * 128 * 2;
                 case F8_E4M3_B128 -> 256 * 128 + 2 * 4;
-                case INT8 -> 256 * (128 + 4 * 4);
-                case INT4 -> 256 * (64 + 4 * 4);
+                case INT8 -> 256 * (128 + 4 * 2);
+                case INT4 -> 256 * (64 + 4 * 2);
             };
             assertThat(rates.GB * 1e9).isCloseTo(2.0 * (8 * weight + 16 * (256 + 128) * 4), offset(1e-3));
             assertThat(rates.GFLOP * 1e9).isCloseTo(2 * (2.0 * 16 * 256 * 128), offset(1e-3));

@@ -151,8 +151,8 @@ class KernelBenchmarksTest {
             case BF16 -> 2 * weights;
             case F8_E4M3_B128 ->
                 weights + 4.0 * matrices * Math.ceilDiv(rowsOfMatrix, 128) * Math.ceilDiv(columns, 128);
-            case INT8 -> weights + 4 * weights / 32;
-            case INT4 -> weights / 2 + 4 * weights / 32;
+            case INT8 -> weights + 2 * weights / 32;
+            case INT4 -> weights / 2 + 2 * weights / 32;
         };
     }
 

@@ -51,8 +51,8 @@ public final class RandomWeights {
     public void fillScales(QuantFormat format, Tensor scale) {
         switch (format) {
             case F8_E4M3_B128 -> fill(scale, 0x007fffff_007fffffL, 0x3a000000_3a000000L); // from 2^-11 to twice that
-            case INT8 -> fill(scale, 0x007fffff_007fffffL, 0x39000000_39000000L); // from 2^-13
-            case INT4 -> fill(scale, 0x007fffff_007fffffL, 0x3b000000_3b000000L); // from 2^-9
+            case INT8 -> fill(scale, 0x007f007f_007f007fL, 0x39003900_39003900L); // from 2^-13
+            case INT4 -> fill(scale, 0x007f007f_007f007fL, 0x3b003b00_3b003b00L); // from 2^-9
             case F32, BF16 -> throw new IllegalArgumentException(format + " has no scales");
         }
     }

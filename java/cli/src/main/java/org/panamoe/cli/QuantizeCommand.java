@@ -24,7 +24,7 @@ import tools.jackson.databind.node.JsonNodeFactory;
         sortOptions = false,
         header = "Writes a model with int8 or int4 projections, which is mapped and used as it lies there.",
         description =
-                "%nCodes with one F32 scale for each row and group of columns; a head that is no embedding gets int8 with"
+                "%nCodes with one BF16 scale for each row and group of columns; a head that is no embedding gets int8 with"
                         + " either; the rest stays as it is. The"
                         + " folder gets one safetensors file, config.json with a quantization_config, and the model's"
                         + " other small files. Reported are the bits of a weight, its scales' among them, and the"

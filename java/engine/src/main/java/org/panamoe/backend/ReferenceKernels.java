@@ -1,7 +1,6 @@
 package org.panamoe.backend;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -498,27 +497,12 @@ final class ReferenceKernels implements Kernels {
 
     private static double[] row(Tensor x, long t, int D) {
         var row = new double[D];
-        for (int d = 0; d < D; d++) row[d] = x.dtype == DType.BF16 ? bf16(x, t * D + d) : x.getFloat(t * D + d);
+        for (int d = 0; d < D; d++) row[d] = x.getFloat(t * D + d);
         return row;
     }
 
-    private static float bf16(Tensor x, long i) {
-        return Float.intBitsToFloat(x.data.getAtIndex(JAVA_SHORT_UNALIGNED, i) << 16);
-    }
-
     private static void store(double[] row, Tensor y, long t) {
-        for (int d = 0; d < row.length; d++) {
-            long at = t * row.length + d;
-            float value = (float) row[d];
-            if (y.dtype == DType.BF16) y.data.setAtIndex(JAVA_SHORT_UNALIGNED, at, toBf16(value));
-            else y.setFloat(at, value);
-        }
-    }
-
-    /** The nearest, ties to even. */
-    static short toBf16(float value) {
-        int bits = Float.floatToRawIntBits(value);
-        return Float.isNaN(value) ? 0x7fff : (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
+        for (int d = 0; d < row.length; d++) y.setFloat(t * row.length + d, (float) row[d]);
     }
 
     /** The first n values of a and b. */

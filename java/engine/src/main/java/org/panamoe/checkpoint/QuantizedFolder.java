@@ -18,7 +18,6 @@ import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
 import org.panamoe.checkpoint.TensorSpec.Kind;
-import org.panamoe.tensor.DType;
 import org.panamoe.tensor.QuantFormat;
 import org.panamoe.tensor.Weight;
 import tools.jackson.databind.json.JsonMapper;
@@ -26,7 +25,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Writes a checkpoint whose projections and head are integers ({@link TensorSpec#quantized}): codes under the weight's name (I8, or U8 with two codes a byte), scales
- * as F32 under its name with {@code _scale}. One weight at a time is in memory. The rest is copied as it is; config.json
+ * as BF16 under its name with {@code _scale}. One weight at a time is in memory. The rest is copied as it is; config.json
  * gets a quantization_config. All is written to a folder within the target and moved up when it is complete, config.json
  * last: without it the target is no model.
  */
@@ -168,7 +167,7 @@ public final class QuantizedFolder {
                 plan.add(spec.name(), to.stored, F, to.elements(D));
                 plan.add(
                         spec.name() + Checkpoint.scale(to),
-                        DType.F32,
+                        to.scales,
                         Math.ceilDiv(F, to.blockRows),
                         Math.ceilDiv(D, to.block));
             } else plan.add(spec.name(), weight.data().dtype, Checkpoint.shape(weight.data()));

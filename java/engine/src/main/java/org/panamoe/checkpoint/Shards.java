@@ -80,8 +80,9 @@ final class Shards {
             throw new CheckpointException(fileOf(name), "%s: is %s, but blocks need a matrix".formatted(name, data));
         Tensor found = tensor(
                 scale, new long[] {Math.ceilDiv(shape[0], format.blockRows), Math.ceilDiv(shape[1], format.block)});
-        if (found.dtype != DType.F32)
-            throw new CheckpointException(fileOf(scale), "%s: is %s, scales are F32".formatted(scale, found));
+        if (found.dtype != format.scales)
+            throw new CheckpointException(
+                    fileOf(scale), "%s: is %s, scales are %s".formatted(scale, found, format.scales));
         return found;
     }
 

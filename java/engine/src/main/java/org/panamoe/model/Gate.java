@@ -1,7 +1,5 @@
 package org.panamoe.model;
 
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
-
 import org.panamoe.backend.Kernels;
 import org.panamoe.backend.Routes;
 import org.panamoe.checkpoint.ModelConfig;
@@ -80,8 +78,7 @@ final class Gate {
         float[] array = new float[Math.toIntExact(values.size())];
         for (int i = 0; i < array.length; i++)
             array[i] = switch (values.dtype) {
-                case F32 -> values.getFloat(i);
-                case BF16 -> Float.intBitsToFloat(values.data.getAtIndex(JAVA_SHORT_UNALIGNED, i) << 16);
+                case F32, BF16 -> values.getFloat(i);
                 case F8_E4M3, F16, I32, I64, U8, I8 -> throw new IllegalArgumentException("a router bias is " + values);
             };
         return array;

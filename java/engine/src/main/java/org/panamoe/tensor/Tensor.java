@@ -2,6 +2,7 @@ package org.panamoe.tensor;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -95,12 +96,17 @@ public final class Tensor {
         return new Tensor(data, dtype, other);
     }
 
+    /** An element of F32 or BF16. */
     public float getFloat(long i) {
-        return data.getAtIndex(JAVA_FLOAT_UNALIGNED, i);
+        return dtype == DType.BF16
+                ? Bf16.value(data.getAtIndex(JAVA_SHORT_UNALIGNED, i))
+                : data.getAtIndex(JAVA_FLOAT_UNALIGNED, i);
     }
 
+    /** Sets an element of F32, or one of BF16 to the nearest, ties to even. */
     public void setFloat(long i, float value) {
-        data.setAtIndex(JAVA_FLOAT_UNALIGNED, i, value);
+        if (dtype == DType.BF16) data.setAtIndex(JAVA_SHORT_UNALIGNED, i, Bf16.of(value));
+        else data.setAtIndex(JAVA_FLOAT_UNALIGNED, i, value);
     }
 
     public int getInt(long i) {
@@ -111,7 +117,7 @@ public final class Tensor {
         data.setAtIndex(JAVA_INT_UNALIGNED, i, value);
     }
 
-    /** Copies {@code into.length} floats from element {@code from} on. */
+    /** Of F32: copies {@code into.length} floats from element {@code from} on. */
     public void getFloats(long from, float[] into) {
         MemorySegment.copy(data, JAVA_FLOAT_UNALIGNED, from * Float.BYTES, into, 0, into.length);
     }

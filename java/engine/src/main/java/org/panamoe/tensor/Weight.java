@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * A matrix [F, D] (or vector [D]) as the checkpoint stores it.
  *
  * @param data elements of the type that {@code format} stores: [F, D], of INT4 [F, ceil(D/2)]
- * @param scale scales of the blocks, F32 [ceil(F/blockRows), ceil(D/block)]; null exactly where the format has none
+ * @param scale scales of the blocks, of the format's type [ceil(F/blockRows), ceil(D/block)]; null exactly where it has none
  * @param columns D
  */
 public record Weight(
@@ -35,7 +35,7 @@ public record Weight(
         if (scale != null) {
             if (data.rank() != 2
                     || scale.rank() != 2
-                    || scale.dtype != DType.F32
+                    || scale.dtype != format.scales
                     || scale.dim(0) != Math.ceilDiv(data.dim(0), format.blockRows)
                     || scale.dim(1) != Math.ceilDiv(columns, format.block))
                 throw new IllegalArgumentException(
@@ -62,7 +62,8 @@ public record Weight(
     public static Weight allocate(Arena arena, QuantFormat format, int F, int D) {
         var data = Tensor.allocate(arena, format.stored, F, format.elements(D));
         var scale = format.scaled()
-                ? Tensor.allocate(arena, DType.F32, Math.ceilDiv(F, format.blockRows), Math.ceilDiv(D, format.block))
+                ? Tensor.allocate(
+                        arena, format.scales, Math.ceilDiv(F, format.blockRows), Math.ceilDiv(D, format.block))
                 : null;
         return new Weight(format, data, scale, D);
     }
@@ -84,8 +85,7 @@ public record Weight(
         switch (format) {
             case F32 -> data.getFloats(from, row_D);
             case BF16 -> {
-                for (int d = 0; d < D; d++)
-                    row_D[d] = Float.intBitsToFloat(data.data.getAtIndex(JAVA_SHORT_UNALIGNED, from + d) << 16);
+                for (int d = 0; d < D; d++) row_D[d] = Bf16.value(data.data.getAtIndex(JAVA_SHORT_UNALIGNED, from + d));
             }
             case F8_E4M3_B128 -> {
                 for (int d = 0; d < D; d++) row_D[d] = E4M3[data.data.get(JAVA_BYTE, from + d) & 0xff] * scale(f, d);

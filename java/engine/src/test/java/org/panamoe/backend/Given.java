@@ -51,14 +51,14 @@ final class Given {
         }
         if (!format.scaled()) return new Weight(format, data, null);
         long rows = Math.ceilDiv(shape[0], format.blockRows), columns = Math.ceilDiv(shape[1], format.block);
-        var scale = new Tensor(odd(rows * columns * Float.BYTES), DType.F32, rows, columns);
+        var scale = new Tensor(odd(rows * columns * format.scales.bytes), format.scales, rows, columns);
         // Codes reach 448, so with these scales weights are about 1. A scale of either sign is a number like any other.
         for (long i = 0; i < scale.size(); i++)
             scale.setFloat(i, (i % 5 == 4 ? -1 : 1) * (0.5f + random.nextFloat()) / 256);
         return new Weight(format, data, scale);
     }
 
-    /** All bits of the codes are random: those that no quantiser makes, -128 and -8, are numbers like any other. */
+    /** All bits of the codes are random: -128, which no quantiser makes, is a number like any other. */
     private Weight integers(QuantFormat format, int F, int D) {
         var w = Weight.allocate(arena, format, F, D).copied(tensor -> {
             long[] shape = {tensor.dim(0), tensor.dim(1)};
@@ -100,8 +100,7 @@ final class Given {
     /** The same in BF16, each value rounded. */
     static Tensor inBf16(Arena arena, Tensor from) {
         var to = Tensor.allocate(arena, DType.BF16, from.dim(0), from.dim(1), from.dim(2));
-        for (long i = 0; i < from.size(); i++)
-            to.data.setAtIndex(ValueLayout.JAVA_SHORT, i, ReferenceKernels.toBf16(from.getFloat(i)));
+        for (long i = 0; i < from.size(); i++) to.setFloat(i, from.getFloat(i));
         return to;
     }
 

@@ -57,17 +57,23 @@ final class RefusalTest {
                 "gemm: x_TD is F32[2, 70], w_FD is INT4[3, 69]: D differs",
                 on -> on.kernels.gemm(f32(on, 2, 3), f32(on, 2, 70), weight(on, QuantFormat.INT4, 3, 69)));
         wrong(
-                "a weight I8[3, 33] in INT8 cannot have scales F32[3, 1]",
+                "a weight I8[3, 33] in INT8 cannot have scales BF16[3, 1]",
                 on -> new Weight(
                         QuantFormat.INT8,
                         Tensor.allocate(on.arena, DType.I8, 3, 33),
-                        Tensor.allocate(on.arena, DType.F32, 3, 1)));
+                        Tensor.allocate(on.arena, DType.BF16, 3, 1)));
+        wrong(
+                "a weight I8[3, 33] in INT8 cannot have scales F32[3, 2]",
+                on -> new Weight(
+                        QuantFormat.INT8,
+                        Tensor.allocate(on.arena, DType.I8, 3, 33),
+                        Tensor.allocate(on.arena, DType.F32, 3, 2)));
         wrong(
                 "a weight in INT4 of 34 columns is not U8[3, 16]",
                 on -> new Weight(
                         QuantFormat.INT4,
                         Tensor.allocate(on.arena, DType.U8, 3, 16),
-                        Tensor.allocate(on.arena, DType.F32, 3, 2),
+                        Tensor.allocate(on.arena, DType.BF16, 3, 2),
                         34));
         wrong(
                 "gemm: x_TD is F32[8], which has not 2 dimensions",

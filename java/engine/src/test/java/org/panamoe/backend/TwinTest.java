@@ -109,7 +109,7 @@ final class TwinTest {
         }
         if (!format.scaled()) return new Weight(format, data, null);
         var scale = Tensor.allocate(
-                make.arena, DType.F32, Math.ceilDiv(shape[0], format.block), Math.ceilDiv(shape[1], format.block));
+                make.arena, format.scales, Math.ceilDiv(shape[0], format.block), Math.ceilDiv(shape[1], format.block));
         for (long i = 0; i < scale.size(); i++) scale.setFloat(i, (float) Math.scalb(1.0, make.random.nextInt(-2, 3)));
         return new Weight(format, data, scale);
     }

@@ -179,11 +179,14 @@ final class QuantizedFolderTest {
         refuses(scale + ": missing", (arena, tensors) -> tensors.remove(scale));
         refuses(
                 scale + ": shape [1, 1]",
-                (arena, tensors) -> tensors.put(scale, Tensor.allocate(arena, DType.F32, 1, 1)));
-        refuses(scale + ": is I32", (arena, tensors) -> {
-            var old = requireNonNull(tensors.get(scale));
-            tensors.put(scale, Tensor.allocate(arena, DType.I32, old.dim(0), old.dim(1)));
-        });
+                (arena, tensors) -> tensors.put(scale, Tensor.allocate(arena, DType.BF16, 1, 1)));
+        try (var sound = Checkpoint.open(quantized(QuantFormat.INT4))) {
+            assertThat(requireNonNull(sound.weight(QUERY).scale()).dtype).isEqualTo(DType.BF16);
+            int F = sound.weight(QUERY).data().dim(0);
+            refuses(
+                    scale + ": is F32[%d, 1], scales are BF16".formatted(F),
+                    (arena, tensors) -> tensors.put(scale, Tensor.allocate(arena, DType.F32, F, 1)));
+        }
         refuses(QUERY + ": is I8", (arena, tensors) -> {
             var old = requireNonNull(tensors.get(QUERY));
             tensors.put(QUERY, Tensor.allocate(arena, DType.I8, old.dim(0), 2L * old.dim(1)));

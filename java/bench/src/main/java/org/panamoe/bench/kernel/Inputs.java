@@ -59,7 +59,7 @@ public final class Inputs {
 
     /** What weights of one format, or latents, take at least. */
     static long slabBytes(Caches caches) {
-        return caches == Caches.COLD ? COLD + COLD / 4 : 0; // scales take up to a quarter of what they scale
+        return caches == Caches.COLD ? COLD + COLD / 8 : 0; // scales take up to an eighth of what they scale
     }
 
     /** How many copies of so many bytes are cold, if no call takes the same one as the call before; 1 if it is hot. */
@@ -83,9 +83,10 @@ public final class Inputs {
             return weights;
         }
         int scaleRows = Math.ceilDiv(F, format.blockRows), scaleColumns = Math.ceilDiv(D, format.block);
-        long scales = lines((long) scaleRows * scaleColumns, DType.F32);
-        long usual = cold * format.packed / ((long) format.blockRows * format.block) * DType.F32.bytes;
-        var scale = slab(List.of(format, "scales"), DType.F32, all * scales, usual, t -> random.fillScales(format, t));
+        long scales = lines((long) scaleRows * scaleColumns, format.scales);
+        long usual = cold * format.packed / ((long) format.blockRows * format.block) * format.scales.bytes;
+        var scale =
+                slab(List.of(format, "scales"), format.scales, all * scales, usual, t -> random.fillScales(format, t));
         var weights = new ArrayList<Weight>();
         for (int i = 0; i < all; i++)
             weights.add(new Weight(

@@ -80,7 +80,7 @@ class KernelPlanTest {
         assertThat(new KernelPlan(Shape.V3, List.of(one, other), Caches.HOT, List.of(1), "", 1, 0).memory())
                 .isEqualTo(2 * 1000 * 2000 + 4 * 4 * 3000);
         assertThat(new KernelPlan(Shape.V3, List.of(one, other), Caches.COLD, List.of(1, 2), "", 1, 0).memory())
-                .isEqualTo(Inputs.COLD * 5 / 4 + 2 * 4 * 4 * 3000);
+                .isEqualTo(Inputs.COLD * 9 / 8 + 2 * 4 * 4 * 3000);
     }
 
     @Test

@@ -176,7 +176,7 @@ class KernelWorkTest {
     @Test
     void bytesAndOperationsAreCountedOnce() {
         counts(new Gemm(QuantFormat.BF16, 2, 10, 3), 2 * 30 + 4 * (2 * 10 + 2 * 3), 120);
-        counts(new Gemm(QuantFormat.INT8, 2, 64, 3), 3 * (64 + 2 * 4) + 4 * (2 * 64 + 2 * 3), 2 * 2 * 64 * 3);
+        counts(new Gemm(QuantFormat.INT8, 2, 64, 3), 3 * (64 + 2 * 2) + 4 * (2 * 64 + 2 * 3), 2 * 2 * 64 * 3);
         counts(
                 new GroupedGemm(QuantFormat.F8_E4M3_B128, 2, 3, 128, 256),
                 2 * (256 * 128 + 8) + 24 * 384,
