@@ -6,13 +6,16 @@ import json
 import os
 import stat
 import sys
+import struct
 import tempfile
 import unittest
+from unittest import mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import llama_bench  # noqa: E402
+import slice_gguf  # noqa: E402
 
 # What stands for llama-bench: it keeps its arguments, and its JSON has what the real one's has and more.
 LLAMA = """#!/bin/sh
@@ -120,6 +123,72 @@ class PeersTest(unittest.TestCase):
             with self.assertRaises(SystemExit) as ended, contextlib.redirect_stderr(io.StringIO()):
                 llama_bench.parse(more)
             self.assertEqual(ended.exception.code, 2)
+
+
+class SliceTest(unittest.TestCase):
+    """Of a small model: every entry and tensor is read back as GGUF's documentation lays them out."""
+
+    SMALL = dict(HIDDEN=64, HEADS=2, Q_LORA=32, KV_LORA=32, NOPE=32, V_HEAD=32, DENSE_INTER=96, MOE_INTER=32)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "slice.gguf")
+
+    def take(self, layout):
+        values = struct.unpack_from("<" + layout, self.data, self.at)
+        self.at += struct.calcsize("<" + layout)
+        return values if len(values) > 1 else values[0]
+
+    def text(self):
+        return self.take(f"{self.take('Q')}s").decode()
+
+    def test_written_and_read(self):
+        for weights, block_bytes in (("q4_0", 18), ("q8_0", 34)):
+            with self.subTest(weights), mock.patch.multiple(slice_gguf, **self.SMALL):
+                path = f"{self.path}.{weights}"
+                count = slice_gguf.write(path, 3, 16, 96, weights)
+                with open(path, "rb") as file:
+                    self.data, self.at = file.read(), 0
+                magic, version, tensors, entries = self.take("4sIQQ")
+                self.assertEqual((magic, version), (b"GGUF", 3))
+                found = {}
+                for _ in range(entries):
+                    key, kind = self.text(), self.take("I")
+                    found[key] = self.text() if kind == 8 else self.take({4: "I", 6: "f", 7: "?"}[kind])
+                self.assertEqual(found["general.architecture"], "deepseek2")
+                self.assertEqual(found["deepseek2.expert_count"], 16)
+                self.assertEqual(found["deepseek2.attention.key_length"], 32 + 64)
+                self.assertIs(found["deepseek2.expert_weights_norm"], True)
+                weights_read, end, matrices = 0, 0, {}
+                for _ in range(tensors):
+                    name, rank = self.text(), self.take("I")
+                    extents = [self.take("Q") for _ in range(rank)]
+                    kind, offset = self.take("IQ")
+                    self.assertEqual(offset, end, name)
+                    elements = 1
+                    for extent in extents:
+                        elements *= extent
+                    size = elements * 4 if kind == 0 else elements // 32 * {2: 18, 8: 34}[kind]
+                    end = (offset + size + 31) // 32 * 32
+                    weights_read += elements
+                    matrices[name] = offset, size, kind
+                self.assertEqual(weights_read, count)
+                start = (self.at + 31) // 32 * 32
+                self.assertEqual(start + end, len(self.data))
+                self.assertIn("blk.0.ffn_down.weight", matrices)
+                self.assertIn("blk.2.ffn_down_exps.weight", matrices)
+                offset, size, kind = matrices["blk.2.ffn_gate_exps.weight"]
+                self.assertEqual(size, 64 * 32 * 16 // 32 * block_bytes)
+                block = self.data[start + offset : start + offset + block_bytes]
+                self.assertAlmostEqual(struct.unpack("<e", block[:2])[0], 64**-0.5 / slice_gguf.TYPES[weights][3], 4)
+                self.assertGreater(len(set(block[2:])), 8)
+
+    def test_nothing_is_overwritten(self):
+        with open(self.path, "w"):
+            pass
+        with mock.patch.multiple(slice_gguf, **self.SMALL), self.assertRaises(FileExistsError):
+            slice_gguf.write(self.path, 1, 8, 32, "q4_0")
 
 
 if __name__ == "__main__":
