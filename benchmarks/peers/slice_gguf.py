@@ -10,6 +10,7 @@ blocks, routers and norms do not: tokens spread over the experts. There is no vo
 import argparse
 import array
 import math
+import os
 import random
 import struct
 
@@ -122,27 +123,36 @@ def write(path, layers, experts, vocab, weights, seed=1):
     rng = random.Random(seed)
     everything = list(tensors(layers, experts, vocab, weights))
     entries = list(metadata(layers, experts, vocab, weights))
-    samples = {}
     with open(path, "xb") as file:
-        file.write(struct.pack("<4sIQQ", b"GGUF", 3, len(everything), len(entries)) + b"".join(entries))
-        at = 0
-        for name, extents, kind in everything:
-            file.write(text(name) + struct.pack(f"<I{len(extents)}QIQ", len(extents), *extents, TYPES[kind][0], at))
-            at += size(extents, kind) + padding(size(extents, kind))
-        file.write(bytes(padding(file.tell())))
-        for name, extents, kind in everything:
-            left = size(extents, kind)
-            file_padding = bytes(padding(left))
-            if kind == "f32":
-                file.write(floats(name, extents, rng))
-            else:
-                key = extents[0], kind
-                if key not in samples:
-                    samples[key] = blocks(*key, rng)
-                while left > 0:
-                    left -= file.write(memoryview(samples[key])[:left])
-            file.write(file_padding)
+        try:
+            fill(file, everything, entries, rng)
+        except BaseException:  # an interrupt, too: nothing half written stays
+            os.unlink(path)
+            raise
     return sum(math.prod(extents) for _, extents, _ in everything)
+
+
+def fill(file, everything, entries, rng):
+    """Writes header, metadata, the list of tensors and their data."""
+    samples = {}
+    file.write(struct.pack("<4sIQQ", b"GGUF", 3, len(everything), len(entries)) + b"".join(entries))
+    at = 0
+    for name, extents, kind in everything:
+        file.write(text(name) + struct.pack(f"<I{len(extents)}QIQ", len(extents), *extents, TYPES[kind][0], at))
+        at += size(extents, kind) + padding(size(extents, kind))
+    file.write(bytes(padding(file.tell())))
+    for name, extents, kind in everything:
+        left = size(extents, kind)
+        file_padding = bytes(padding(left))
+        if kind == "f32":
+            file.write(floats(name, extents, rng))
+        else:
+            key = extents[0], kind
+            if key not in samples:
+                samples[key] = blocks(*key, rng)
+            while left > 0:
+                left -= file.write(memoryview(samples[key])[:left])
+        file.write(file_padding)
 
 
 def main():

@@ -184,6 +184,13 @@ class SliceTest(unittest.TestCase):
                 self.assertAlmostEqual(struct.unpack("<e", block[:2])[0], 64**-0.5 / slice_gguf.TYPES[weights][3], 4)
                 self.assertGreater(len(set(block[2:])), 8)
 
+    def test_nothing_half_written_stays(self):
+        with (mock.patch.multiple(slice_gguf, **self.SMALL),
+              mock.patch.object(slice_gguf, "blocks", side_effect=KeyboardInterrupt),
+              self.assertRaises(KeyboardInterrupt)):
+            slice_gguf.write(self.path, 1, 8, 32, "q4_0")
+        self.assertFalse(os.path.exists(self.path))
+
     def test_nothing_is_overwritten(self):
         with open(self.path, "w"):
             pass
