@@ -102,19 +102,15 @@ PANAMOE_INLINE void ask(const Byte *w, int64_t stride, int64_t at) {
         for (int64_t line = 0; line < BYTES; line += 64) prefetch<CACHE>(from + lane * stride + line);
 }
 
-template <int64_t BYTES>
-PANAMOE_INLINE void ask(bool near, const Byte *w, int64_t stride, int64_t at) {
-    if (near)
-        ask<Cache::kFirst, BYTES>(w, stride, at);
-    else
-        ask<Cache::kSecond, BYTES>(w, stride, at);
-}
-
-// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs.
+// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs: by the
+// shorter a way into the first cache, as that has to hold them for all outputs until then.
 template <class Format>
 PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
-    constexpr int64_t kStep = 64;
-    if (at % kStep == 0) ask<kStep>(w.near, w.codes, w.stride, at + 1024);
+    if (w.near) {
+        if (at % 128 == 0) ask<Cache::kFirst, 128>(w.codes, w.stride, at + 256);
+    } else {
+        if (at % 64 == 0) ask<Cache::kSecond, 64>(w.codes, w.stride, at + 1024);
+    }
     return Rows(w.codes, w.stride, w.count, at);
 }
 
@@ -129,7 +125,12 @@ PANAMOE_INLINE void turn(IntVec (&columns)[LANES], const Rows &rows) {
 template <class Format>
 PANAMOE_INLINE void turn_scales(IntVec (&scales)[LANES], const Outputs<Format> &w, int64_t group) {
     int64_t at = group * kGroupScaleBytes;
-    if (at % 64 == 0) ask<64>(w.near, w.scales, w.scale_stride, at + 128);
+    if (at % 64 == 0) {
+        if (w.near)
+            ask<Cache::kFirst, 64>(w.scales, w.scale_stride, at + 128);
+        else
+            ask<Cache::kSecond, 64>(w.scales, w.scale_stride, at + 128);
+    }
     turn(scales, Rows(w.scales, w.scale_stride, w.count, at));
 }
 
