@@ -96,6 +96,59 @@ struct F8E4M3Block128 {
     }
 };
 
+// How Format is read for a product with one row: the same numbers, by other instructions.
+template <class Format>
+struct OneRow {
+    using Type = Format;
+};
+
+#if defined(__AVX512VBMI__)
+// By a table, without a look at the codes before: NaN is an entry like others. Beside more rows there are not enough
+// registers for it.
+struct F8E4M3Table : F8E4M3Block128 {
+    // The upper half of a float is enough for e4m3.
+    static constexpr HalfTable halves() {
+        HalfTable table{};
+        for (int code = 0; code < 128; code++) {
+            int exponent = code >> 3, mantissa = code & 7;
+            if (exponent == 0 && mantissa > 0) {
+                for (exponent = 1; mantissa < 8; mantissa *= 2) exponent--;
+                mantissa -= 8;
+            }
+            int half = code == 0 ? 0 : code == 0x7f ? 0x7fc0 : (exponent + 120) << 7 | mantissa << 4;
+            table.low[code] = static_cast<Byte>(half);
+            table.high[code] = static_cast<Byte>(half >> 8);
+        }
+        return table;
+    }
+
+    struct Reader {
+        static constexpr int64_t bytes(int64_t n) { return n; }
+        static constexpr bool kRare = false;
+        static constexpr int kVectors = 4;
+        Vec scale;
+        Lookup lookup;
+        PANAMOE_INLINE Vec read(const Byte *w) const { return Exact{scale}.read(w); }
+        PANAMOE_INLINE void read(Vec (&to)[kVectors], const Byte *w) const {
+            lookup.find(to, w);
+#pragma GCC unroll 4
+            for (Vec &each : to) each *= scale;
+        }
+    };
+
+    template <int ROWS, class Body>
+    PANAMOE_INLINE static void with_reader(float scale, const Byte *, int64_t, int64_t, Body body) {
+        static constexpr HalfTable kHalves = halves();
+        body(Reader{broadcast(scale), Lookup(kHalves)});
+    }
+};
+
+template <>
+struct OneRow<F8E4M3Block128> {
+    using Type = F8E4M3Table;
+};
+#endif
+
 // The integer formats: w = code * scale, rounded once to fp32. gemm_integer.cpp multiplies the codes themselves; what
 // stands here is for the functions that decode.
 struct Int8 {
@@ -177,6 +230,12 @@ template <class Format>
 constexpr bool kInteger = requires {
     Format::kOffset;
 };
+
+// How many vectors Reader reads at once.
+template <class Reader>
+constexpr int kVectors = 1;
+template <class Reader>
+requires(Reader::kVectors != 1) constexpr int kVectors<Reader> = Reader::kVectors;
 
 // A vector of n < LANES weights; the other lanes are 0.
 template <class Reader>

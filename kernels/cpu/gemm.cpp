@@ -77,13 +77,22 @@ void stream_tile(const Gemm &g, int64_t row, int64_t f) {
         for (int o = 0; o < OUTPUTS; o++) g.y[(row + r) * g.y_stride + f + o] = sum(acc[r][o]);
 }
 
+// On its own, or GCC spills the sums of more rows elsewhere.
+template <class Format, int OUTPUTS>
+[[gnu::noinline]] PANAMOE_NOCLONE void stream_row(const Gemm &g, int64_t row, int64_t f) {
+    stream_tile<typename OneRow<Format>::Type, 1, OUTPUTS>(g, row, f);
+}
+
 template <class Format, int ROWS>
 void stream(const Gemm &g, int64_t row, int64_t from, int64_t to) {
     constexpr int kOutputs = ROWS > 2 ? kTileOutputs : ROWS == 1 ? 8 : 4;
     for (int64_t f = from; f < to;) {
         int64_t most = to - f < kOutputs ? to - f : kOutputs;
         if (rows_alike<Format>(g.w_row + f, most) == kOutputs) {
-            stream_tile<Format, ROWS, kOutputs>(g, row, f);
+            if constexpr (ROWS == 1)
+                stream_row<Format, kOutputs>(g, row, f);
+            else
+                stream_tile<Format, ROWS, kOutputs>(g, row, f);
             f += kOutputs;
         } else {
             stream_tile<Format, ROWS, 1>(g, row, f);

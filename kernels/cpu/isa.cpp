@@ -67,7 +67,8 @@ const char *lacks_avx512() {
 #if defined(PANAMOE_HAS_AVX512VNNI)
 const char *lacks_avx512vnni() {
     if (const char *lack = lacks_avx512()) return lack;
-    return __builtin_cpu_supports("avx512vnni") ? nullptr : "avx512vnni";
+    if (!__builtin_cpu_supports("avx512vnni")) return "avx512vnni";
+    return __builtin_cpu_supports("avx512vbmi") ? nullptr : "avx512vbmi";
 }
 #endif
 

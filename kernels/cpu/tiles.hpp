@@ -55,6 +55,21 @@ PANAMOE_INLINE void multiply(Vec (&acc)[ROWS][OUTPUTS], const float *x, int64_t 
         const Byte *w_O[OUTPUTS];  // one register for each, or the compiler computes them again and again
 #pragma GCC unroll 8
         for (int o = 0; o < OUTPUTS; o++) w_O[o] = w + o * w_stride;
+        constexpr int kAtOnce = kVectors<Reader>;
+        if constexpr (kAtOnce != 1) {
+            for (; k + kAtOnce * LANES <= n; k += kAtOnce * LANES) {
+#pragma GCC unroll 8
+                for (int o = 0; o < OUTPUTS; o++) {
+                    Vec weights[kAtOnce];
+                    reader.read(weights, w_O[o] + Reader::bytes(k));
+#pragma GCC unroll 8
+                    for (int i = 0; i < kAtOnce; i++)
+#pragma GCC unroll 8
+                        for (int r = 0; r < ROWS; r++)
+                            acc[r][o] = fma(load(x + r * x_stride + k + i * LANES), weights[i], acc[r][o]);
+                }
+            }
+        }
         for (; k + LANES <= n; k += LANES) {
             Vec x_R[ROWS];
 #pragma GCC unroll 8

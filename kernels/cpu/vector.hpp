@@ -337,6 +337,54 @@ PANAMOE_INLINE BitVec widen_codes(const Byte *from) {
 #endif
 }
 
+#if defined(__AVX512VBMI__)
+// The upper halves of 128 floats, as bytes.
+struct HalfTable {
+    alignas(64) Byte low[128], high[128];
+};
+
+// Bytes in the order in which Lookup finds what they stand for. It puts halves together in quarters of a vector: bytes
+// 0 to 7 of each become the upper halves and, below them, the others of lanes of vectors 0 and 1, bytes 8 to 15 those
+// of vectors 2 and 3.
+struct LookupOrder {
+    alignas(64) Byte of[64];
+    constexpr LookupOrder() : of() {
+        for (int quarter = 0; quarter < 4; quarter++)
+            for (int v = 0; v < 4; v++)
+                for (int i = 0; i < 4; i++)
+                    of[16 * quarter + v / 2 * 8 + 2 * i + v % 2] = static_cast<Byte>(16 * v + 4 * quarter + i);
+    }
+};
+constexpr LookupOrder kLookupOrder;
+
+// Finds 4 * LANES floats at once: vector i those of bytes i * LANES on, by their lower seven bits, and with their bit 7
+// for a sign.
+struct Lookup {
+    __m512i order, low[2], high[2];
+
+    PANAMOE_INLINE explicit Lookup(const HalfTable &table)
+        : order(_mm512_load_si512(kLookupOrder.of)),
+          low{_mm512_load_si512(table.low), _mm512_load_si512(table.low + 64)},
+          high{_mm512_load_si512(table.high), _mm512_load_si512(table.high + 64)} {
+        // GCC would load them again and again.
+        asm("" : "+v"(order), "+v"(low[0]), "+v"(low[1]), "+v"(high[0]), "+v"(high[1]));
+    }
+
+    PANAMOE_INLINE void find(Vec (&to)[4], const Byte *from) const {
+        __m512i codes = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from));
+        __m512i lows = _mm512_permutex2var_epi8(low[0], codes, low[1]);
+        __m512i highs = _mm512_permutex2var_epi8(high[0], codes, high[1]);
+        highs = _mm512_ternarylogic_epi32(highs, codes, _mm512_set1_epi8(-128), 0xf8);  // highs | (codes & -128)
+        BitVec pairs[2] = {BitVec(_mm512_unpacklo_epi8(lows, highs)), BitVec(_mm512_unpackhi_epi8(lows, highs))};
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            to[2 * i] = bits<Vec>(pairs[i] << 16);
+            to[2 * i + 1] = bits<Vec>(pairs[i] & 0xffff0000u);
+        }
+    }
+};
+#endif
+
 // Lane i gets byte i, sign-extended.
 PANAMOE_INLINE IntVec widen_bytes(const Byte *from) {
 #if defined(__AVX512F__)

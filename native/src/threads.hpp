@@ -1,6 +1,6 @@
 // The threads of a context. A job is a number of pieces; whoever is free takes the next ones, fewer towards the
-// end, so a slow core or a busy neighbour costs some pieces and not a barrier. Which thread computes a piece never shows
-// in the result.
+// end, so a slow core or a busy neighbour costs some pieces and not a barrier. Which thread computes a piece never
+// shows in the result.
 #pragma once
 
 #include <atomic>

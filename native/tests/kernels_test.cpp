@@ -165,31 +165,35 @@ void test_largest_codes() {
     }
 }
 
-// All 256 codes under scales of every kind, bit for bit: one weight in each row, x = 1.
+// All 256 codes under scales of every kind, bit for bit: one in each row, alone or among 255 zeros, x = 1.
 void test_e4m3_codes() {
     const float scales[] = {1.0f,   -0.37f,   1e-30f, 0x1p-126f,     1e-40f,  0x1p-149f,  0.0f, -0.0f,
                             0x1p6f, 127.99f,  0x1p7f, 0x1p8f,        1e20f,   3.4e38f,    kInf, -kInf,
                             kNan,   3.14159f, 448.0f, 0x1.fffffep6f, -0x1p7f, 0x1.8p-133f};
     for (const std::string &isa : instruction_sets()) {
         Context context("threads=1 isa=" + isa);
-        for (float scale : scales) {
-            Random random(kSeed);
-            Weight w(PM_W_F8_E4M3_B128, 256, 1, random);
-            for (size_t code = 0; code < 256; code++) w.stored[1 + code] = static_cast<uint8_t>(code);
-            w.set_scale(0, scale);
-            w.set_scale(1, scale);
-            w.define();
-            for (int32_t T : {1, 6}) {
-                std::string what = name("e4m3", isa, {T}) + " scale " + std::to_string(scale);
-                std::vector<float> ones(static_cast<size_t>(T), 1.0f);
-                std::vector<float> y = gemm(context, ones, w, T, what);
-                for (size_t i = 0; i < y.size(); i++) {
-                    float expected = w.value_FD[i % 256] + 0.0f;  // a sum that starts at 0 has no -0
-                    bool same = std::isnan(expected) ? std::isnan(y[i]) : std::memcmp(&expected, &y[i], 4) == 0;
-                    expect(same, "%s: code %zu is %.9g, should be %.9g", what.c_str(), i % 256, y[i], expected);
+        for (float scale : scales)
+            for (size_t D : {1, 256}) {
+                Random random(kSeed);
+                Weight w(PM_W_F8_E4M3_B128, 256, static_cast<int32_t>(D), random);
+                auto place = [D](size_t code) { return code * D + code * 89 % D; };
+                std::fill(w.stored.begin() + 1, w.stored.end(), uint8_t{0});
+                for (size_t code = 0; code < 256; code++) w.stored[1 + place(code)] = static_cast<uint8_t>(code);
+                for (size_t block = 0; block < 2 * ((D + 127) / 128); block++) w.set_scale(block, scale);
+                w.define();
+                for (int32_t T : {1, 6}) {
+                    std::string what =
+                        name("e4m3", isa, {T, static_cast<int32_t>(D)}) + " scale " + std::to_string(scale);
+                    std::vector<float> ones(static_cast<size_t>(T) * D, 1.0f);
+                    std::vector<float> y = gemm(context, ones, w, T, what);
+                    for (size_t i = 0; i < y.size(); i++) {
+                        float expected = w.value_FD[place(i % 256)] + 0.0f;   // a sum that starts at 0 has no -0
+                        if (D > 1 && !std::isfinite(scale)) expected = kNan;  // what such a scale makes of 0
+                        bool same = std::isnan(expected) ? std::isnan(y[i]) : std::memcmp(&expected, &y[i], 4) == 0;
+                        expect(same, "%s: code %zu is %.9g, should be %.9g", what.c_str(), i % 256, y[i], expected);
+                    }
                 }
             }
-        }
     }
 }
 

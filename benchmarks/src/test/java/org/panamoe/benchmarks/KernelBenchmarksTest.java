@@ -202,7 +202,7 @@ class KernelBenchmarksTest {
         var sets = new ArrayList<>(List.of("generic"));
         if (flags.containsAll(Set.of("avx2", "fma", "f16c"))) sets.add("avx2");
         if (flags.containsAll(Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"))) sets.add("avx512");
-        if (sets.contains("avx512") && flags.contains("avx512_vnni")) sets.add("avx512vnni");
+        if (sets.contains("avx512") && flags.containsAll(Set.of("avx512_vnni", "avx512vbmi"))) sets.add("avx512vnni");
         return sets;
     }
 

@@ -28,7 +28,7 @@ final class DoctorCommand implements Callable<Integer> {
         FLAGS.put("generic", Set.of());
         FLAGS.put("avx2", Set.of("avx2", "fma", "f16c"));
         FLAGS.put("avx512", Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl"));
-        FLAGS.put("avx512vnni", Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"));
+        FLAGS.put("avx512vnni", Set.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512vbmi"));
     }
 
     @Option(names = "--json", description = "One JSON object.")

@@ -20,7 +20,7 @@ public record Variant(String name, String options) {
         {"generic"},
         {"avx2", "avx2", "fma", "f16c"},
         {"avx512", "avx512f", "avx512bw", "avx512dq", "avx512vl"},
-        {"avx512vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+        {"avx512vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512vbmi"}
     };
 
     private static final List<String> HERE_ANYWAY = List.of("cpu", "reference");
