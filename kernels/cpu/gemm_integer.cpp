@@ -2,8 +2,9 @@
 // is the exact int32 sum of products of codes. panamoe.h has the definition, operation by operation.
 //
 // A block of weights is turned first, in registers, so that a vector holds four columns of LANES outputs: an
-// accumulator belongs to LANES outputs, nothing is added across lanes, and x is broadcast, four codes at a time. All
-// rows are multiplied before the next block is turned: whatever their number, codes are read and turned once.
+// accumulator belongs to LANES outputs, nothing is added across lanes, and x is broadcast, four codes at a time, for
+// one vector of outputs or for two. All rows are multiplied before the next block is turned: whatever their number,
+// codes are read and turned once.
 #include <stddef.h>
 
 #include "formats.hpp"
@@ -12,13 +13,20 @@
 namespace panamoe::PANAMOE_ISA {
 namespace {
 
-constexpr int kRows = 4;                               // multiplied at once
-constexpr int64_t kQuads = kGroup / 4;                 // vectors of codes in a group
-constexpr int64_t kScaleGroups = 2 * LANES;            // as many as turning their scales takes at once
-static_assert(kGemmRows * sizeof(Vec) <= 256 * 1024);  // sums, in a thread's scratch
-
 template <class Format>
 constexpr bool kNibbles = Format::bytes(2) == 1;
+
+// Rows that are multiplied at once, by codes of one vector of outputs, or of two: then a code of x is loaded for both.
+// Two take more registers, and where products are no instruction even more, and turning them has to pay.
+constexpr int kRows = 4, kRowsOfTwo = 2;
+constexpr int64_t kNever = kGemmRows + 1;
+template <class Format>
+constexpr int64_t kRowsForTwo = LANES < 16       ? kNever
+                                : kUnsignedBytes ? (kNibbles<Format> ? 5 : 9)
+                                                 : (kNibbles<Format> ? 33 : kNever);
+constexpr int64_t kQuads = kGroup / 4;                     // vectors of codes in a group
+constexpr int64_t kScaleGroups = 2 * LANES;                // as many as turning their scales takes at once
+static_assert(kGemmRows * 2 * sizeof(Vec) <= 256 * 1024);  // sums, in a thread's scratch
 
 // The sum of start and of a group's products, LANES outputs at once.
 template <class Format>
@@ -42,6 +50,7 @@ struct Outputs {
     int64_t stride, scale_stride, count;
     bool near;
 
+    Outputs() = default;
     Outputs(const Matrix &w, int64_t f, int64_t to) {
         stride = Format::bytes(w.D);
         scale_stride = QuantizedRow::groups(w.D) * kGroupScaleBytes;
@@ -92,24 +101,27 @@ struct Rows {
     }
 };
 
-// Asks for BYTES of LANES rows from byte at on; behind the end of the rows for the beginning of the next ones. An
-// address beyond the matrix does no harm.
-template <Cache CACHE, int64_t BYTES>
+// Asks for BYTES of LANES rows, of those of VECTORS vectors, from byte at on; behind the end of the rows for the
+// beginning of those that follow all of these. An address beyond the matrix does no harm.
+template <int VECTORS, Cache CACHE, int64_t BYTES>
 PANAMOE_INLINE void ask(const Byte *w, int64_t stride, int64_t at) {
-    const Byte *from = w + at + (at < stride ? 0 : (LANES - 1) * stride);
+    const Byte *from = w + at + (at < stride ? 0 : (VECTORS * LANES - 1) * stride);
 #pragma GCC unroll 16
     for (int64_t lane = 0; lane < LANES; lane++)
         for (int64_t line = 0; line < BYTES; line += 64) prefetch<CACHE>(from + lane * stride + line);
 }
 
-// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs: by the
-// shorter a way into the first cache, as that has to hold them for all outputs until then.
-template <class Format>
+// kBlockBytes of each output from byte at of its row on. Asks for later ones, and for those of the next outputs: not
+// far ahead into the first cache, which has to hold them for all outputs until then, and no further than to the next
+// block but one where two vectors' are multiplied by many rows, which takes long.
+template <class Format, int VECTORS>
 PANAMOE_INLINE Rows codes_of(const Outputs<Format> &w, int64_t at) {
+    constexpr bool kMany = VECTORS > 1, kFew = LANES == 16 && !kMany;
+    constexpr int64_t kStep = kFew ? 128 : 64, kNear = kFew ? 256 : kMany ? 128 : 1024, kFar = kMany ? 256 : 1024;
     if (w.near) {
-        if (at % 128 == 0) ask<Cache::kFirst, 128>(w.codes, w.stride, at + 256);
+        if (at % kStep == 0) ask<VECTORS, Cache::kFirst, kStep>(w.codes, w.stride, at + kNear);
     } else {
-        if (at % 64 == 0) ask<Cache::kSecond, 64>(w.codes, w.stride, at + 1024);
+        if (at % 64 == 0) ask<VECTORS, Cache::kSecond, 64>(w.codes, w.stride, at + kFar);
     }
     return Rows(w.codes, w.stride, w.count, at);
 }
@@ -122,14 +134,14 @@ PANAMOE_INLINE void turn(IntVec (&columns)[LANES], const Rows &rows) {
 }
 
 // Scales of kScaleGroups groups from group on: the even ones in the low halves of lanes.
-template <class Format>
+template <int VECTORS, class Format>
 PANAMOE_INLINE void turn_scales(IntVec (&scales)[LANES], const Outputs<Format> &w, int64_t group) {
     int64_t at = group * kGroupScaleBytes;
     if (at % 64 == 0) {
         if (w.near)
-            ask<Cache::kFirst, 64>(w.scales, w.scale_stride, at + 128);
+            ask<VECTORS, Cache::kFirst, 64>(w.scales, w.scale_stride, at + 128);
         else
-            ask<Cache::kSecond, 64>(w.scales, w.scale_stride, at + 128);
+            ask<VECTORS, Cache::kSecond, 64>(w.scales, w.scale_stride, at + 128);
     }
     turn(scales, Rows(w.scales, w.scale_stride, w.count, at));
 }
@@ -176,68 +188,90 @@ PANAMOE_INLINE void store_outputs(float *y, Vec sums, int64_t left) {
         store(y, sums, left);
 }
 
-// Adds to the sums of rows [row, row + ROWS) what a group of columns gives, which lies at bytes into a row of x.
-template <class Format, int ROWS>
+// Adds to the sums of rows [row, row + ROWS) what a group of columns gives, which lies at bytes into a row of x: for
+// VECTORS vectors of outputs, with their codes and scales.
+template <class Format, int ROWS, int VECTORS>
 PANAMOE_INLINE void add_group(Vec *sums, const IntegerGemm &g, int64_t row, int64_t at, const IntVec *codes,
-                              Vec scale) {
+                              const Vec (&scales)[VECTORS]) {
     Groups<ROWS> x(g, row);
-    Dots<Format> dots[ROWS];
+    Dots<Format> dots[ROWS][VECTORS];
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) dots[r] = Dots<Format>(x.start(r, at));
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) dots[r][v] = Dots<Format>(x.start(r, at));
 #pragma GCC unroll 8
     for (int64_t q = 0; q < kQuads; q++)
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) dots[r].add(codes[q], x.quad(r, at, q));
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++) dots[r][v].add(codes[v * kQuads + q], x.quad(r, at, q));
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
-        sums[row + r] =
-            fused(__builtin_convertvector(dots[r].total(x.start(r, at)), Vec), x.scale(r, at) * scale, sums[row + r]);
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) {
+            Vec &sum = sums[(row + r) * VECTORS + v];
+            sum =
+                fused(__builtin_convertvector(dots[r][v].total(x.start(r, at)), Vec), x.scale(r, at) * scales[v], sum);
+        }
 }
 
-// All rows of the outputs [f, to), of at most LANES of them: FEW rows, whose sums stay in registers, or, where that is
-// 0, any number, with sums in memory.
-template <class Format, int FEW>
+// All rows of the outputs [f, to), of at most VECTORS vectors of them and at least one of the last: FEW rows, whose
+// sums stay in registers, or, where that is 0, any number, with sums in memory.
+template <class Format, int FEW, int VECTORS>
 void multiply_outputs(const IntegerGemm &g, int64_t f, int64_t to, Vec *sums_T) {
     // A group's codes are stored in so many vectors of columns: a part of a block of LANES, or some blocks.
     constexpr int64_t kStored = Format::bytes(kGroup) / 4, kBlocks = LANES < kStored ? kStored / LANES : 1,
                       kGroups = kBlocks * LANES / kStored;
-    Outputs<Format> w(g.w, f, to);
-    Vec few[FEW > 0 ? FEW : 1] = {};
+    Outputs<Format> w[VECTORS];
+    for (int v = 0; v < VECTORS; v++) w[v] = Outputs<Format>(g.w, f + v * LANES, to);
+    Vec few[FEW > 0 ? FEW * VECTORS : 1] = {};
     Vec *sums = FEW > 0 ? few : sums_T;
-    if constexpr (FEW == 0) __builtin_memset(sums, 0, static_cast<size_t>(g.T) * sizeof *sums);
+    if constexpr (FEW == 0) __builtin_memset(sums, 0, static_cast<size_t>(g.T) * VECTORS * sizeof *sums);
     int64_t groups = QuantizedRow::groups(g.w.D);
     for (int64_t from = 0; from < groups; from += kScaleGroups) {
         int64_t end = groups - from < kScaleGroups ? groups : from + kScaleGroups;
-        IntVec scales[LANES];
-        turn_scales(scales, w, from);
+        IntVec scales[VECTORS][LANES];
+        for (int v = 0; v < VECTORS; v++) turn_scales<VECTORS>(scales[v], w[v], from);
         for (int64_t j = from; j < end; j += kGroups) {
-            IntVec stored[kBlocks][LANES];
+            IntVec stored[VECTORS][kBlocks][LANES];
 #pragma GCC unroll 2
-            for (int64_t b = 0; b < kBlocks; b++)
-                turn(stored[b], codes_of<Format>(w, j * Format::bytes(kGroup) + b * kBlockBytes));
+            for (int v = 0; v < VECTORS; v++)
+#pragma GCC unroll 2
+                for (int64_t b = 0; b < kBlocks; b++)
+                    turn(stored[v][b], codes_of<Format, VECTORS>(w[v], j * Format::bytes(kGroup) + b * kBlockBytes));
+            auto *turned = stored;
+            // Not in registers, which GCC would rather give to them than to sums.
+            if constexpr (VECTORS > 1) asm("" : "+r"(turned) : : "memory");
 #pragma GCC unroll 4
             for (int64_t i = 0; i < kGroups; i++) {
                 if (i > 0 && j + i >= end) break;
-                IntVec codes[kQuads], *next = codes;
+                IntVec codes[VECTORS * kQuads], *next = codes;
+                Vec scale[VECTORS];
+#pragma GCC unroll 2
+                for (int u = 0; u < VECTORS; u++) {
 #pragma GCC unroll 8
-                for (int64_t v = i * kStored; v < (i + 1) * kStored; v++)
-                    next = unpack<Format>(next, stored[v / LANES][v % LANES]);
+                    for (int64_t v = i * kStored; v < (i + 1) * kStored; v++)
+                        next = unpack<Format>(next, turned[u][v / LANES][v % LANES]);
+                    BitVec pair = bits<BitVec>(scales[u][(j + i - from) / 2]);
+                    scale[u] = bits<Vec>(pair << ((j + i - from) % 2 == 0 ? 16 : 0) & 0xffff0000u);
+                }
                 const IntVec *kept = codes;
                 // From memory, where registers do not hold them beside the sums; GCC would rather spill the sums.
                 if constexpr (FEW == 0 && LANES < 16) asm("" : "+r"(kept) : : "memory");
-                BitVec pair = bits<BitVec>(scales[(j + i - from) / 2]);
-                Vec scale = bits<Vec>(pair << ((j + i - from) % 2 == 0 ? 16 : 0) & 0xffff0000u);
                 auto add = [&](auto rows, int64_t row) __attribute__((always_inline)) {
-                    add_group<Format, decltype(rows)::kValue>(sums, g, row, (j + i) * kGroupBytes, kept, scale);
+                    add_group<Format, decltype(rows)::kValue, VECTORS>(sums, g, row, (j + i) * kGroupBytes, kept,
+                                                                       scale);
                 };
                 if constexpr (FEW > 0)
                     add(Count<FEW>{}, 0);
                 else
-                    each_tile<kRows>(g.T, add);
+                    each_tile<VECTORS == 1 ? kRows : kRowsOfTwo>(g.T, add);
             }
         }
     }
-    for (int64_t t = 0; t < (FEW > 0 ? FEW : g.T); t++) store_outputs(g.y + t * g.y_stride + f, sums[t], to - f);
+    for (int64_t t = 0; t < (FEW > 0 ? FEW : g.T); t++)
+        for (int v = 0; v < VECTORS; v++)
+            store_outputs(g.y + t * g.y_stride + f + v * LANES, sums[t * VECTORS + v], to - f - v * LANES);
 }
 
 // A group of values and its largest magnitude, as bits: among those, NaN is above infinity, and that above all others.
@@ -329,14 +363,24 @@ void gemm_integer(const IntegerGemm &g, int64_t from, int64_t to, void *scratch)
     with_integer_format(g.w.format, [&](auto stored) {
         using Format = decltype(stored);
         auto *sums = static_cast<Vec *>(scratch);
-        for (int64_t f = from; f < to; f += LANES) {
-            switch (g.T) {
-                case 1: multiply_outputs<Format, 1>(g, f, to, sums); break;
-                case 2: multiply_outputs<Format, 2>(g, f, to, sums); break;
-                case 3: multiply_outputs<Format, 3>(g, f, to, sums); break;
-                case 4: multiply_outputs<Format, 4>(g, f, to, sums); break;
-                default: multiply_outputs<Format, 0>(g, f, to, sums); break;
+        auto each = [&](auto few) {
+            constexpr int kFew = decltype(few)::kValue, kVectors = kFew == 0 && LANES == 16 ? 2 : 1;
+            for (int64_t f = from; f < to;) {
+                if (kVectors > 1 && g.T >= kRowsForTwo<Format> && to - f > LANES) {
+                    multiply_outputs<Format, kFew, kVectors>(g, f, to, sums);
+                    f += kVectors * LANES;
+                } else {
+                    multiply_outputs<Format, kFew, 1>(g, f, to, sums);
+                    f += LANES;
+                }
             }
+        };
+        switch (g.T) {
+            case 1: return each(Count<1>{});
+            case 2: return each(Count<2>{});
+            case 3: return each(Count<3>{});
+            case 4: return each(Count<4>{});
+            default: return each(Count<0>{});
         }
     });
 }
