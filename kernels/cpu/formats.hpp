@@ -149,6 +149,9 @@ struct OneRow<F8E4M3Block128> {
 };
 #endif
 
+// A group's weights in fp32.
+typedef Vec GroupVecs[kGroup / LANES];
+
 // The integer formats: w = code * scale, rounded once to fp32. gemm_integer.cpp multiplies the codes themselves; what
 // stands here is for the functions that decode.
 struct Int8 {
@@ -170,9 +173,9 @@ struct Int8 {
         static constexpr bool kRare = true;
         Vec scale;
         PANAMOE_INLINE Vec read(const Byte *w) const { return __builtin_convertvector(widen_bytes(w), Vec) * scale; }
-        PANAMOE_INLINE void read_group(float *to, const Byte *w) const {
+        PANAMOE_INLINE void read_group(GroupVecs &to, const Byte *w) const {
 #pragma GCC unroll 8
-            for (int64_t i = 0; i < kGroup; i += LANES) store(to + i, read(w + i));
+            for (int64_t i = 0; i < kGroup / LANES; i++) to[i] = read(w + i * LANES);
         }
     };
 
@@ -193,6 +196,15 @@ struct Int4 {
         static constexpr int64_t bytes(int64_t n) { return (n + 1) / 2; }
         static constexpr bool kRare = true;
         Vec scale;
+#if defined(__AVX512F__)
+        // A weight is one of sixteen.
+        Vec table = Vec{-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7} * scale;
+        PANAMOE_INLINE Vec read(const Byte *w) const { return look_up(table, w); }
+        PANAMOE_INLINE void read_group(GroupVecs &to, const Byte *w) const {
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < kGroup / LANES; i++) to[i] = read(w + i * LANES / 2);
+        }
+#else
         PANAMOE_INLINE Vec read(const Byte *w) const {
             typedef uint64_t Words __attribute__((vector_size(16)));
             uint64_t bytes = 0;
@@ -201,7 +213,7 @@ struct Int4 {
             unpack(codes, bits<Codes>(Words{bytes}));
             return Int8::Reader{scale}.read(reinterpret_cast<const Byte *>(codes));
         }
-        PANAMOE_INLINE void read_group(float *to, const Byte *w) const {
+        PANAMOE_INLINE void read_group(GroupVecs &to, const Byte *w) const {
             Codes pairs, codes[2];
             __builtin_memcpy(&pairs, w, sizeof pairs);
             unpack(codes, pairs);
@@ -217,6 +229,7 @@ struct Int4 {
             to[1] = __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31) -
                     kOffset;
         }
+#endif
     };
 
     template <int ROWS, class Body>
@@ -297,8 +310,12 @@ void decode(float *to_D, const Matrix &w, int64_t f, int64_t from, int64_t to) {
     if constexpr (kInteger<Format>) {
         const Byte *data = weights<Format>(w, f, from);
         const Byte *scales = w.scale + (f * QuantizedRow::groups(w.D) + from / kGroup) * kGroupScaleBytes;
-        for (; from + kGroup <= to; from += kGroup, data += Format::bytes(kGroup), scales += kGroupScaleBytes)
-            typename Format::Reader{broadcast(Format::scale(scales))}.read_group(to_D + (from - begin), data);
+        for (; from + kGroup <= to; from += kGroup, data += Format::bytes(kGroup), scales += kGroupScaleBytes) {
+            GroupVecs values;
+            typename Format::Reader{broadcast(Format::scale(scales))}.read_group(values, data);
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < kGroup / LANES; i++) store(to_D + (from - begin) + i * LANES, values[i]);
+        }
     }
     each_block<Format, 1>(w, f, from, to, [&](auto reader, int64_t d, int64_t n) {
         const Byte *data = weights<Format>(w, f, d);

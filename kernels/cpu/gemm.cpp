@@ -12,7 +12,8 @@ namespace panamoe::PANAMOE_ISA {
 namespace {
 
 // Rows up to which each tile of them decodes for itself. BF16: any number, a shift costs less than what panels ask of
-// the cache. F32 needs no decoding, but twice as much of the cache. The integer formats, decoded for mla_output: never.
+// the cache. F32 needs no decoding, but twice as much of the cache. The integer formats, decoded for mla_output, have
+// stream_groups for one row.
 template <class Format>
 constexpr int64_t kStreamRows = 0;
 template <>
@@ -101,6 +102,48 @@ void stream(const Gemm &g, int64_t row, int64_t from, int64_t to) {
     }
 }
 
+// One row by a format whose rows have scales of their own, one for each group: outputs [from, to).
+template <class Format>
+void stream_groups(const Gemm &g, int64_t from, int64_t to) {
+    constexpr int kOutputs = 8;
+    using Reader = typename Format::Reader;
+    int64_t stride = Format::bytes(g.w.D), scale_stride = QuantizedRow::groups(g.w.D) * kGroupScaleBytes;
+    int64_t whole = g.w.D / kGroup * kGroup;
+    auto tile = [&](auto outputs, int64_t f) {
+        constexpr int kCount = decltype(outputs)::kValue;
+        const Byte *w = weights<Format>(g.w, g.w_row + f, 0), *scales = g.w.scale + (g.w_row + f) * scale_stride;
+        Vec acc[kCount] = {};
+        for (int64_t d = 0; d < whole; d += kGroup) {
+            if (Format::bytes(d) % 64 == 0)
+#pragma GCC unroll 8
+                for (int o = 0; o < kCount; o++) prefetch(g.w.near, w + (o + kRowsAhead) * stride + Format::bytes(d));
+            if (d / kGroup < kCount) prefetch(g.w.near, scales + (d / kGroup + kRowsAhead) * scale_stride);
+            GroupVecs x;
+            __builtin_memcpy(x, g.x + d, sizeof x);
+#pragma GCC unroll 8
+            for (int o = 0; o < kCount; o++) {
+                GroupVecs weight;
+                Reader{broadcast(Format::scale(scales + o * scale_stride + d / kGroup * kGroupScaleBytes))}.read_group(
+                    weight, w + o * stride + Format::bytes(d));
+#pragma GCC unroll 8
+                for (int64_t i = 0; i < kGroup / LANES; i++) acc[o] = fma(x[i], weight[i], acc[o]);
+            }
+        }
+        for (int o = 0; o < kCount; o++) {
+            if (whole < g.w.D) [[unlikely]] {
+                Vec rest = acc[o];
+                Reader reader{broadcast(Format::scale(scales + (o + 1) * scale_stride - kGroupScaleBytes))};
+                multiply_slowly(&rest, 1, 1, g.x + whole, 0, w + o * stride + Format::bytes(whole), 0, reader,
+                                g.w.D - whole);
+                acc[o] = rest;
+            }
+            g.y[f + o] = sum(acc[o]);
+        }
+    };
+    for (; from + kOutputs <= to; from += kOutputs) tile(Count<kOutputs>{}, from);
+    for (; from < to; from++) tile(Count<1>{}, from);
+}
+
 // Multiplies all rows by the panel of columns [d, d + n).
 template <bool FIRST>
 PANAMOE_INLINE void multiply_panel(const Gemm &g, Panel &panel, int64_t outputs, int64_t d, int64_t n) {
@@ -153,6 +196,9 @@ void gemm(const Gemm &g, int64_t from, int64_t to, void *scratch) {
     with_format(g.w.format, [&](auto format) {
         using Format = decltype(format);
         constexpr int64_t kFew = kStreamRows<Format>;
+        if constexpr (kInteger<Format>) {
+            if (g.T == 1) return stream_groups<Format>(g, from, to);
+        }
         if constexpr (kFew > 0) {
             if (g.T <= kFew) {
                 // As few tiles as there must be, all alike.

@@ -314,6 +314,13 @@ PANAMOE_INLINE void prefetch(const Byte *at) {
     __builtin_prefetch(at, 0, CACHE == Cache::kFirst ? 0 : CACHE == Cache::kSecond ? 2 : 3);
 }
 
+PANAMOE_INLINE void prefetch(bool near, const Byte *at) {
+    if (near)
+        prefetch<Cache::kFirst>(at);
+    else
+        prefetch<Cache::kSecond>(at);
+}
+
 // Lane i gets byte i, sign-extended and shifted left by 20: an e4m3 code's exponent and mantissa in the places of a
 // float's. Bits between sign and exponent are copies of the sign.
 PANAMOE_INLINE BitVec widen_codes(const Byte *from) {
@@ -395,6 +402,15 @@ PANAMOE_INLINE IntVec widen_bytes(const Byte *from) {
     return bits<IntVec>(widen_codes(from)) >> 20;
 #endif
 }
+
+#if defined(__AVX512F__)
+// Lane i gets the one of table's lanes that half byte i names, the low half of a byte first.
+PANAMOE_INLINE Vec look_up(Vec table, const Byte *halves) {
+    __m512i words = _mm512_mask_set1_epi32(_mm512_set1_epi32(load_int(halves)), 0xff00, load_int(halves + 4));
+    __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    return Vec(_mm512_permutexvar_ps(_mm512_srlv_epi32(words, shifts), __m512(table)));
+}
+#endif
 
 // Lane i gets bfloat16 i as a float.
 PANAMOE_INLINE Vec widen_bf16(const Byte *from) {
